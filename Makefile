@@ -1,0 +1,73 @@
+PYTHON ?= python3
+PORT ?= 8501
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+APP_READY := .venv/app-ready
+DEV_READY := .venv/dev-ready
+PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.NOTPARALLEL:
+.PHONY: help run test lint types unit pages browser format bench concept thumbnails messages browser-ready
+
+help: ## List what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: $(APP_READY) ## Start the app (PORT=8501)
+	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+
+test: lint types browser-ready ## Check everything: lint, types, doctests, unit, page and browser tests
+	@echo "==> doctests, unit, page and browser tests"
+	@$(PYTEST)
+
+lint: $(DEV_READY) ## Check style, format and the import contract
+	@echo "==> ruff check"
+	@$(BIN)/ruff check .
+	@echo "==> ruff format --check"
+	@$(BIN)/ruff format --check .
+	@echo "==> import contract"
+	@$(BIN)/lint-imports --no-logo
+
+types: $(DEV_READY) ## Check the types of explainers
+	@echo "==> mypy --strict explainers"
+	@$(BIN)/mypy --strict explainers
+
+unit: $(DEV_READY) ## Doctests and unit tests
+	@$(PYTEST) --ignore tests/pages --ignore tests/browser
+
+pages: $(DEV_READY) ## Page tests
+	@$(PYTEST) tests/pages
+
+browser: browser-ready ## Browser tests
+	@$(PYTEST) tests/browser
+
+format: $(DEV_READY) ## Let ruff fix and format the code
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+
+bench: browser-ready ## Print the figures that the README states
+	$(BIN)/python -m bench.run
+
+concept: $(DEV_READY) ## Create the files of a new concept (ID=its_name)
+	@test -n "$(ID)" || { echo "Name the concept: make concept ID=its_name" >&2; exit 1; }
+	$(BIN)/python -m tools.new_concept $(ID)
+
+thumbnails: $(APP_READY) ## Draw the gallery's thumbnails
+	$(BIN)/python -m tools.thumbnails
+
+messages: $(DEV_READY) ## Collect the messages to translate
+	$(BIN)/python -m tools.messages
+
+browser-ready: $(DEV_READY)
+	@echo "==> browser"
+	@tools/install_browser.sh $(BIN)/python
+
+$(APP_READY): requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another one with PYTHON=..." % v[:2])'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -r requirements.txt
+	@touch $@
+
+$(DEV_READY): requirements-dev.txt $(APP_READY)
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	@touch $@
