@@ -1,0 +1,218 @@
+"""The real app in a real browser.
+
+A test asks for `open_page` and gets a fresh visitor's page. It fails when that page logs an error,
+loses a request, shows an exception or asks anyone but the app for anything.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60
+SETTLE_MILLISECONDS = 30_000
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+QUIET = """() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  const idle = app?.dataset.testScriptState === "notRunning"
+    && app.dataset.testConnectionState === "CONNECTED"
+    && !document.querySelector('[data-stale="true"], [data-testid="stAppSkeleton"]');
+  window.idleSince = idle ? (window.idleSince ?? performance.now()) : null;
+  return idle && performance.now() - window.idleSince > 200;
+}"""
+
+server_log = pytest.StashKey[Path]()
+
+
+@contextmanager
+def running_app(log: Path) -> Iterator[str]:
+    """Start the app on a free port, yield its address, stop it."""
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "app.py"]
+    options = ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command + options,
+            cwd=ROOT,
+            env=os.environ | {"VISION_DEVICE": "cpu"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_until_healthy(address, process, log)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_healthy(address: str, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urlopen(f"{address}/_stcore/health", timeout=1).close()
+            return
+        except (URLError, TimeoutError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the app did not start:\n{log.read_text()}")
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Debian's Chromium where it is installed, else Playwright's own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """The address of the running app, one app for each test process."""
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    request.session.stash[server_log] = log
+    with running_app(log) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with running_browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """What went wrong in the test's pages; a test that provokes something clears it."""
+    return []
+
+
+@pytest.fixture
+def settled() -> Callable[[Page], Page]:
+    """Wait until the app has answered everything and stayed quiet for a moment."""
+
+    def wait(page: Page) -> Page:
+        page.evaluate("window.idleSince = null")
+        page.wait_for_function(QUIET, timeout=SETTLE_MILLISECONDS)
+        return page
+
+    return wait
+
+
+@pytest.fixture
+def open_page(
+    server: str, browser: Browser, problems: list[str], settled: Callable[[Page], Page]
+) -> Iterator[Callable[..., Page]]:
+    """Open a page of the app as a new visitor and wait until it has settled.
+
+    `path` may carry a query; `lang` is what the visitor's browser asks for; further arguments
+    go to Playwright's `Browser.new_context`.
+    """
+    pages: list[Page] = []
+
+    def open_one(
+        path: str = "",
+        lang: str = "en",
+        width: int = 1440,
+        height: int = 900,
+        color_scheme: str = "light",
+        reduced_motion: str | None = None,
+        **context_options: Any,
+    ) -> Page:
+        context = visitors.enter_context(
+            browser.new_context(
+                locale=lang,
+                viewport={"width": width, "height": height},
+                color_scheme=color_scheme,
+                reduced_motion=reduced_motion,
+                **context_options,
+            )
+        )
+        page = context.new_page()
+        watch(page, server, problems)
+        pages.append(page)
+        page.goto(f"{server}/{path}")
+        return settled(page)
+
+    with ExitStack() as visitors:
+        yield open_one
+        problems += [f"exception on {page.url}" for page in pages if shows_exception(page)]
+    assert not problems, "\n".join(problems)
+
+
+def watch(page: Page, server: str, problems: list[str]) -> None:
+    """Add to `problems` whatever goes wrong in `page`."""
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            problems.append(f"console: {message.text} ({message.location['url']})")
+
+    def on_request(request: Request) -> None:
+        if request.url.startswith("http") and not request.url.startswith(server):
+            problems.append(f"request to elsewhere: {request.url}")
+
+    def on_failed(request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # what the page itself gave up is no loss
+            problems.append(f"request failed: {request.url}: {request.failure}")
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+    page.on("request", on_request)
+    page.on("requestfailed", on_failed)
+
+
+def shows_exception(page: Page) -> bool:
+    return not page.is_closed() and page.get_by_test_id("stException").count() > 0
+
+
+@pytest.fixture
+def screenshot() -> Callable[[Page, str], Path]:
+    """Save what the visitor sees as build/screenshots/<name>.png."""
+
+    def save(page: Page, name: str) -> Path:
+        path = ROOT / "build" / "screenshots" / f"{name}.png"
+        page.screenshot(path=path)
+        return path
+
+    return save
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the end of the server's log beside a failure."""
+    report = yield
+    log = item.session.stash.get(server_log, None)
+    if report.failed and log:
+        report.sections.append(("server log", "\n".join(log.read_text().splitlines()[-60:])))
+    return report
