@@ -6,6 +6,7 @@ weights come from is told in `assets/weights/README.md`.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 from typing import cast
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from explainers.anchors_nms import AnchorMap
 from explainers.boxes import check_image_size, decode_boxes
 
 WEIGHTS = Path(__file__).parents[2] / "assets" / "weights" / "ssd_mobilenet_v2.safetensors"
@@ -66,47 +68,18 @@ _HEAD_CHANNELS = (576, 1280, 512, 256, 256, 128)
 _CODE_SCALES = (10.0, 10.0, 5.0, 5.0)
 
 
-@dataclass(frozen=True)
-class AnchorMap:
-    """One feature map and its anchors.
-
-    Args:
-        rows: cells from top to bottom.
-        columns: cells from left to right.
-        shapes: width and height of the anchors of every cell, as fractions of the picture.
-        first: index of the map's first anchor among all.
-    """
-
-    rows: int
-    columns: int
-    shapes: tuple[tuple[float, float], ...]
-    first: int
-
-    @property
-    def per_cell(self) -> int:
-        """Number of anchors of one cell."""
-        return len(self.shapes)
-
-
-def _ssd_maps() -> tuple[AnchorMap, ...]:
-    """The six maps; a ratio is width / height, the sixth anchor lies between two scales."""
+def _anchor_shapes() -> tuple[tuple[tuple[float, float], ...], ...]:
+    """Width and height of the anchors of a cell of each map, as fractions of the picture."""
     scales = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)
-    maps: list[AnchorMap] = []
-    first = 0
-    for level, cells in enumerate((19, 10, 5, 3, 2, 1)):
-        scale = scales[level]
-        kinds = [(scale, 1.0), (scale, 2.0), (scale, 0.5), (scale, 3.0), (scale, 1 / 3)]
-        kinds.append((sqrt(scale * scales[level + 1]), 1.0))
-        if level == 0:
-            kinds = [(0.1, 1.0), (0.2, 2.0), (0.2, 0.5)]
-        shapes = tuple((s * sqrt(r), s / sqrt(r)) for s, r in kinds)
-        maps.append(AnchorMap(cells, cells, shapes, first))
-        first += cells * cells * len(shapes)
-    return tuple(maps)
+    kinds = [[(0.1, 1.0), (0.2, 2.0), (0.2, 0.5)]]  # scale and width / height
+    for scale, next_scale in pairwise(scales[1:]):
+        kinds.append([(scale, ratio) for ratio in (1.0, 2.0, 0.5, 3.0, 1 / 3)])
+        kinds[-1].append((sqrt(scale * next_scale), 1.0))
+    return tuple(tuple((s * sqrt(r), s / sqrt(r)) for s, r in of_cell) for of_cell in kinds)
 
 
-SSD_MAPS = _ssd_maps()
-"""The six feature maps with 1083 + 600 + 150 + 54 + 24 + 6 = 1917 anchors."""
+_CELLS = (19, 10, 5, 3, 2, 1)  # along each side of the six maps
+_SHAPES = _anchor_shapes()
 
 
 @dataclass(frozen=True)
@@ -266,8 +239,8 @@ class SsdMobileNetV2(nn.Module):
         self.backbone = _backbone()
         self.extra = nn.ModuleList(_Extra(*channels) for channels in _EXTRAS)
         self.heads = nn.ModuleList(
-            _Head(channels, level.per_cell)
-            for channels, level in zip(_HEAD_CHANNELS, SSD_MAPS, strict=True)
+            _Head(channels, per_cell=len(shapes))
+            for channels, shapes in zip(_HEAD_CHANNELS, _SHAPES, strict=True)
         )
 
     def forward(self, picture: Float[Tensor, "1 3 300 300"]) -> SsdOutput:
@@ -348,6 +321,27 @@ def preprocess(image: UInt8[Tensor, "height width 3"]) -> Float[Tensor, "1 3 300
     return resized / 127.5 - 1
 
 
+def ssd_maps(image_size: tuple[int, int]) -> tuple[AnchorMap, ...]:
+    """The six maps of anchors, laid over a picture.
+
+    Args:
+        image_size: (height, width) of the picture in pixels.
+
+    Raises:
+        ValueError: if a side of `image_size` is not positive.
+
+    >>> [grid.count for grid in ssd_maps((300, 300))]
+    [1083, 600, 150, 54, 24, 6]
+    """
+    check_image_size(image_size)
+    height, width = image_size
+    maps: list[AnchorMap] = []
+    for cells, shapes in zip(_CELLS, _SHAPES, strict=True):
+        first = maps[-1].first + maps[-1].count if maps else 0
+        maps.append(AnchorMap(cells, cells, len(shapes), height / cells, width / cells, first))
+    return tuple(maps)
+
+
 def ssd_anchors(
     image_size: tuple[int, int], device: torch.device | str | None = None
 ) -> Float[Tensor, "1917 4"]:
@@ -368,20 +362,15 @@ def ssd_anchors(
     >>> ssd_anchors((300, 300))[-6]
     tensor([  7.5000,   7.5000, 292.5000, 292.5000])
     """
-    check_image_size(image_size)
     height, width = image_size
-    fractions = torch.cat([_map_anchors(level, device) for level in SSD_MAPS])
-    return fractions * torch.tensor([width, height, width, height], device=device)
-
-
-def _map_anchors(level: AnchorMap, device: torch.device | str | None) -> Float[Tensor, "n 4"]:
-    """Anchors of one map as corners in fractions of the picture."""
-    ys = (torch.arange(level.rows, device=device) + 0.5) / level.rows
-    xs = (torch.arange(level.columns, device=device) + 0.5) / level.columns
-    y, x = torch.meshgrid(ys, xs, indexing="ij")
-    centres = torch.stack([x, y], dim=-1).reshape(-1, 1, 2)
-    halves = torch.tensor(level.shapes, device=device) / 2
-    return torch.cat([centres - halves, centres + halves], dim=-1).reshape(-1, 4)
+    grids = []
+    for grid, shapes in zip(ssd_maps(image_size), _SHAPES, strict=True):
+        y = (torch.arange(grid.rows, device=device) + 0.5) * grid.stride_y
+        x = (torch.arange(grid.columns, device=device) + 0.5) * grid.stride_x
+        centres = torch.cartesian_prod(y, x)[:, None].flip(-1)
+        sides = torch.tensor(shapes, device=device) * torch.tensor([width, height], device=device)
+        grids.append(torch.cat([centres - sides / 2, centres + sides / 2], dim=-1).reshape(-1, 4))
+    return torch.cat(grids)
 
 
 def candidates(

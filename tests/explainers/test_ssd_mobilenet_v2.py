@@ -15,7 +15,6 @@ from explainers.boxes import box_iou
 from explainers.models.ssd_mobilenet_v2 import (
     INPUT_SIZE,
     LABELS,
-    SSD_MAPS,
     Candidates,
     SsdMobileNetV2,
     SsdOutput,
@@ -23,6 +22,7 @@ from explainers.models.ssd_mobilenet_v2 import (
     detect,
     preprocess,
     ssd_anchors,
+    ssd_maps,
     ssd_mobilenet_v2,
 )
 
@@ -115,9 +115,10 @@ def test_image_without_pixels_is_refused() -> None:
 
 
 def test_maps_are_laid_out_in_the_order_of_the_heads() -> None:
-    counts = [m.rows * m.columns * m.per_cell for m in SSD_MAPS]
-    assert counts == [1083, 600, 150, 54, 24, 6]
-    assert [m.first for m in SSD_MAPS] == [0, 1083, 1683, 1833, 1887, 1911]
+    maps = ssd_maps((300, 600))
+    assert [grid.count for grid in maps] == [1083, 600, 150, 54, 24, 6]
+    assert [grid.first for grid in maps] == [0, 1083, 1683, 1833, 1887, 1911]
+    assert (maps[1].stride_y, maps[1].stride_x) == (30, 60)
 
 
 def test_anchors_are_the_trained_ones() -> None:
