@@ -1,0 +1,11 @@
+"""The front door: navigation, language, theme. Everything else is a page."""
+
+import streamlit as st
+from starlette.formparsers import MultiPartParser
+
+from ui import shell
+
+# An upload is parsed in memory: by default Starlette spools to a file on disk from 1 MB on.
+MultiPartParser.spool_max_size = (st.get_option("server.maxUploadSize") + 1) * 2**20
+
+shell.open_page()

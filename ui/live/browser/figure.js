@@ -1,0 +1,182 @@
+// The live figure: Plotly.react in place, sweeps played from arrays that are here already.
+import { download, element, piece, subscribe, theme, unpack } from "./shared.js";
+
+const FRAMES = 2000;
+let library = null;
+
+// Plotly's script is 4.8 MB: fetched once, whatever the cache headers say, and shared.
+function plotly(url) {
+  library ??= fetch(url, { cache: "force-cache" })
+    .then((response) => {
+      if (!response.ok) throw new Error(`${url}: ${response.status}`);
+      return response.blob();
+    })
+    .then((script) => new Promise((resolve, reject) => {
+      const source = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+      const tag = element("script", { src: source, onerror: reject });
+      tag.onload = () => { URL.revokeObjectURL(source); resolve(window.Plotly); };
+      document.head.append(tag);
+    }));
+  return library;
+}
+
+function set(target, path, value) {
+  const names = path.split(".");
+  const last = names.pop();
+  for (const name of names) target = target[name] ??= {};
+  target[last] = value;
+}
+
+// Row `index` of an array [positions, ...]: a typed array, or rows of them for two dimensions.
+function row({ data, shape }, index) {
+  const size = shape.slice(1).reduce((product, n) => product * n, 1);
+  const at = Math.min(index, shape[0] - 1) * size;
+  const flat = data.subarray(at, at + size);
+  if (shape.length < 3) return flat;
+  const width = shape[2];
+  return Array.from({ length: shape[1] }, (_, r) => flat.subarray(r * width, (r + 1) * width));
+}
+
+function dressed(layout, colours, height) {
+  const axes = Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name));
+  const dress = { ...layout, height, autosize: true, uirevision: layout.uirevision ?? "keep" };
+  delete dress.width;
+  dress.font = { ...layout.font, color: colours.text, family: colours.font };
+  dress.paper_bgcolor = "rgba(0,0,0,0)";
+  dress.plot_bgcolor = "rgba(0,0,0,0)";
+  dress.hoverlabel = {
+    bgcolor: colours.panel, bordercolor: colours.border,
+    ...layout.hoverlabel, font: { color: colours.text, family: colours.font },
+  };
+  for (const name of axes) dress[name] = { ...layout[name] };
+  if (matchMedia("(pointer: coarse)").matches) dress.dragmode = false;
+  return dress;
+}
+
+// A pinned copy of a trace: same colours as drawn now, pale, behind, silent.
+function ghostly(trace, drawn) {
+  const ghost = { ...trace, opacity: 0.35, showlegend: false, hoverinfo: "skip", zorder: -1 };
+  delete ghost.hovertemplate;
+  for (const part of ["line", "marker"]) {
+    if (drawn[part]?.color !== undefined) ghost[part] = { ...trace[part], color: drawn[part].color };
+  }
+  if ("showscale" in drawn) ghost.showscale = false;
+  return ghost;
+}
+
+function create(root) {
+  const plot = element("div", { className: "live-plot" });
+  root.classList.add("live-figure");
+  root.append(plot);
+
+  let P = null;
+  let meta = null;
+  let arrays = null;
+  let figure = null;
+  let report = null;
+  let ghosts = [];
+  let serial = Date.now();
+  let busy = false;
+  let stale = false;
+  let cancel = null;
+  let topics = "";
+  let unsubscribe = [];
+  const at = new Map();
+
+  function current() {
+    const data = figure.data.map((trace) => ({ ...trace }));
+    for (const sweep of meta.sweeps) {
+      if (!at.has(sweep.topic)) continue;
+      const trace = data[sweep.trace];
+      const path = sweep.attribute.split(".");
+      if (path.length > 1) trace[path[0]] = structuredClone(trace[path[0]] ?? {});
+      set(trace, sweep.attribute, row(arrays[sweep.array], at.get(sweep.topic)));
+    }
+    return data;
+  }
+
+  async function draw() {
+    if (busy) { stale = true; return; }
+    busy = true;
+    do {
+      stale = false;
+      const layout = dressed(figure.layout, theme(root), meta.height);
+      layout.datarevision = ++serial;
+      await P.react(plot, [...current(), ...ghosts], layout, {
+        displaylogo: false, displayModeBar: false, responsive: true,
+      });
+      const frames = (window.__figureFrames ??= []);
+      frames.push(performance.now());
+      if (frames.length > FRAMES) frames.shift();
+    } while (stale);
+    busy = false;
+  }
+
+  function tell(kind, event) {
+    const points = (event?.points ?? []).map((point) => ({
+      trace: point.curveNumber,
+      index: point.pointIndex ?? point.pointNumber ?? null,
+      x: point.x ?? null,
+      y: point.y ?? null,
+    }));
+    report("event", { kind, points, serial: ++serial });
+  }
+
+  function listen() {
+    plot.removeAllListeners?.("plotly_click");
+    plot.removeAllListeners?.("plotly_hover");
+    plot.removeAllListeners?.("plotly_selected");
+    if (meta.events.includes("click")) plot.on("plotly_click", (e) => tell("click", e));
+    if (meta.events.includes("hover")) plot.on("plotly_hover", (e) => tell("hover", e));
+    if (meta.events.includes("select")) plot.on("plotly_selected", (e) => tell("select", e));
+  }
+
+  function follow() {
+    const wanted = JSON.stringify([meta.step, ...new Set(meta.sweeps.map((s) => s.topic))]);
+    if (wanted === topics) return;
+    topics = wanted;
+    unsubscribe.forEach((off) => off());
+    at.clear();
+    unsubscribe = [...new Set(meta.sweeps.map((s) => s.topic))].map((topic) =>
+      subscribe(topic, (index) => { at.set(topic, index); if (P) draw(); }));
+    unsubscribe.push(
+      subscribe(`pin:${meta.step}`, ({ pinned }) => {
+        ghosts = pinned && figure ? current().map((trace, i) => ghostly(trace, plot._fullData[i])) : [];
+        if (P) draw();
+      }),
+      subscribe(`png:${meta.step}`, async ({ name }) => {
+        const layout = { ...plot.layout, paper_bgcolor: theme(root).background };
+        const size = { width: plot.clientWidth, height: plot.clientHeight };
+        const image = await P.toImage({ data: plot.data, layout }, { format: "png", scale: 2, ...size });
+        download(`${name}.png`, image);
+      }),
+    );
+  }
+
+  return {
+    update(component) {
+      report = component.setStateValue;
+      cancel?.();
+      cancel = unpack(component.data, (received) => {
+        meta = received.meta;
+        arrays = received.arrays;
+        figure = JSON.parse(new TextDecoder().decode(arrays.figure.data));
+        plot.style.height = `${meta.height}px`;
+        plot.setAttribute("role", "img");
+        plot.ariaLabel = meta.label;
+        follow();
+        plotly(meta.plotly)
+          .then((lib) => { P = lib; return draw(); })
+          .then(listen)
+          .catch(() => { if (!P) report("failed", true); });
+      });
+    },
+    destroy() {
+      cancel?.();
+      unsubscribe.forEach((off) => off());
+      P?.purge(plot);
+    },
+  };
+}
+
+export default (component) => piece(component, create);

@@ -1,0 +1,136 @@
+"""How Python and the browser's half of a live piece talk to one another.
+
+Every live piece (slider, figure, stage, …) is a Streamlit component whose JavaScript lies in
+`browser/<name>.js`. Streamlit sends a component's script along with every message, so the script
+registered here is only a loader; the modules themselves are fetched once and cached.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly
+import streamlit as st
+import streamlit.components.v1 as components_v1
+
+_BROWSER = Path(__file__).parent / "browser"
+_PLOTLY = Path(plotly.__file__).parent / "package_data"
+_RESOURCE_BYTES = 16_384
+_ALIGNMENT = 8
+_DTYPES = {"b1": "u1", "i8": "i4", "f8": "f4", "u8": "u4"}
+
+_LOADER = """
+// Loads the real module once; every call before it is there waits for it.
+const base = new URL("BASE", document.baseURI).href;
+const loading = import(base + "NAME.js");
+export default function (component) {
+  let cleanup = null;
+  let gone = false;
+  loading.then((module) => {
+    if (!gone) cleanup = module.default(component, base);
+  });
+  return () => {
+    gone = true;
+    if (cleanup) cleanup();
+  };
+}
+"""
+
+
+def _version() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_BROWSER.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _serve(name: str, folder: Path) -> str:
+    """Serve `folder` under a path of its own; returns that path, with a slash at its end."""
+    declared = components_v1.declare_component(name, path=str(folder))
+    prefix = st.get_option("server.baseUrlPath").strip("/")
+    return f"{'/' + prefix if prefix else ''}/component/{declared.name}/"
+
+
+@functools.cache
+def browser_path() -> str:
+    """URL path of our JavaScript; it changes with its content, so it may be cached for ever."""
+    return _serve(f"live_{_version()}", _BROWSER)
+
+
+@functools.cache
+def plotly_url() -> str:
+    """URL path of Plotly's script in the installed package."""
+    return _serve("plotly_" + plotly.__version__.replace(".", "_"), _PLOTLY) + "plotly.min.js"
+
+
+@functools.cache
+def component(name: str) -> Callable[..., Any]:
+    """The mount function of the live piece whose browser half is `browser/<name>.js`."""
+    script = _LOADER.replace("BASE", browser_path()).replace("NAME", name)
+    return st.components.v2.component(f"live.{name}", js=script, isolate_styles=False)
+
+
+def pack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray | bytes | str]) -> bytes:
+    """One block of bytes: a JSON header, then the raw arrays. Undone by `unpack` in `shared.js`.
+
+    A `str` in place of an array is the digest of a resource that is sent by itself.
+    Bytes arrive as a `Uint8Array` only if they are the whole of a component's data.
+
+    >>> pack({"a": 1}, {})[4:].decode().rstrip()
+    '{"meta": {"a": 1}, "arrays": {}}'
+    """
+    places: dict[str, Any] = {}
+    chunks: list[bytes] = []
+    offset = 0
+    for name, value in arrays.items():
+        if isinstance(value, str):
+            places[name] = {"resource": value}
+            continue
+        array = _compact(value)
+        places[name] = {"dtype": array.dtype.str[1:], "shape": array.shape, "offset": offset}
+        chunk = array.tobytes()
+        chunks.append(chunk + bytes(-len(chunk) % _ALIGNMENT))
+        offset += len(chunks[-1])
+    header = json.dumps({"meta": meta, "arrays": places}, ensure_ascii=False).encode()
+    header += b" " * (-(len(header) + 4) % _ALIGNMENT)
+    return len(header).to_bytes(4, "little") + header + b"".join(chunks)
+
+
+def _compact(value: np.ndarray | bytes) -> np.ndarray:
+    array = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else np.asarray(value)
+    kind = array.dtype.str[1:]
+    return np.ascontiguousarray(array, dtype="<" + _DTYPES.get(kind, kind))
+
+
+def mount(
+    name: str,
+    meta: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray | bytes],
+    *,
+    key: str,
+    **events: Callable[[], None],
+) -> Any:
+    """Mount a live piece with arrays.
+
+    Large arrays travel as elements of their own: as long as one stays the same, Streamlit
+    sends its hash alone, so a slider that recolours 20,000 boxes does not send them again.
+    """
+    sent: dict[str, np.ndarray | bytes | str] = {}
+    with st.container(gap=None):
+        for place, value in arrays.items():
+            sent[place] = _send(value, f"{key}.{place}")
+        return component(name)(data=pack(meta, sent), key=key, **events)
+
+
+def _send(value: np.ndarray | bytes, key: str) -> np.ndarray | str:
+    array = _compact(value)
+    if array.nbytes < _RESOURCE_BYTES:
+        return array
+    digest = hashlib.blake2b(array.tobytes(), digest_size=12).hexdigest()
+    digest += f"-{array.dtype.str[1:]}-{'x'.join(map(str, array.shape))}"
+    component("resource")(data=pack({"digest": digest}, {"value": array}), key=f"{key}.resource")
+    return digest

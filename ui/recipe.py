@@ -1,0 +1,139 @@
+"""What a step computed, as source to read and as a script to run."""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_LITERAL_ELEMENTS = 400
+
+
+@dataclass(frozen=True)
+class _Line:
+    name: str
+    function: Callable[..., Any]
+    code: str
+    summary: bool
+
+
+class Recipe:
+    """Records the explainer calls of a step, each with the origin of its arguments."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, str]] = {}
+        self._lines: list[_Line] = []
+        self._imports: set[str] = set()
+        self._setup: list[str] = []
+
+    def define(self, name: str, value: Any, code: str, *imports: str) -> None:
+        """Declare that `value` is what the statement `name = code` makes."""
+        self._know(name, value)
+        self._setup.append(f"{name} = {code}")
+        self._imports.update(imports)
+
+    def alias(self, value: Any, original: Any, code: str) -> None:
+        """Declare `value` as an expression on a known value, written `{}` in `code`."""
+        self._known[id(value)] = (value, code.format(self._expression(original)))
+
+    def record(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        options: Mapping[str, Any],
+        result: Any,
+    ) -> None:
+        """Record one call and its result."""
+        parts = [self._expression(a) for a in arguments]
+        parts += [f"{k}={self._expression(v)}" for k, v in options.items()]
+        name = self._fresh(result, function)
+        self._imports.add(f"from {function.__module__} import {function.__name__}")
+        call = f"{function.__name__}({', '.join(parts)})"
+        self._lines.append(_Line(name, function, call, _is_summary(result)))
+        self._know(name, result)
+
+    def functions(self) -> list[Callable[..., Any]]:
+        """The functions that ran, each once, in order."""
+        return list(dict.fromkeys(line.function for line in self._lines))
+
+    def source(self) -> str:
+        """Source of the functions that ran."""
+        return "\n\n".join(inspect.getsource(f).rstrip() for f in self.functions())
+
+    def script(self) -> str:
+        """A script that repeats the calls and prints their scalar results."""
+        body = [*self._setup, *(f"{line.name} = {line.code}" for line in self._lines)]
+        printed = [line.name for line in self._lines if line.summary]
+        body += [f"print({name})" for name in printed or [self._lines[-1].name]]
+        imports = sorted(self._imports | ({"import torch"} if "torch." in "".join(body) else set()))
+        imports.sort(key=lambda line: not line.startswith("import"))
+        return "\n".join([*imports, "", *body])
+
+    def _know(self, name: str, value: Any) -> None:
+        self._known[id(value)] = (value, name)
+        if dataclasses.is_dataclass(value):
+            for field in dataclasses.fields(value):
+                part = getattr(value, field.name)
+                if not isinstance(part, bool | int | float | str | type(None)):
+                    self._known[id(part)] = (part, f"{name}.{field.name}")
+        elif isinstance(value, tuple | list):
+            for index, part in enumerate(value):
+                if not isinstance(part, bool | int | float | str | type(None)):
+                    self._known[id(part)] = (part, f"{name}[{index}]")
+
+    def _fresh(self, result: Any, function: Callable[..., Any]) -> str:
+        named = dataclasses.is_dataclass(result)
+        words = type(result).__name__ if named else re.sub(r"^make_", "", function.__name__)
+        base = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", words).lower()
+        if base == function.__name__:
+            base = {"nms": "kept", "soft_nms": "soft"}.get(base, f"{base}_result")
+        taken = {line.name for line in self._lines} | {line.split(" = ")[0] for line in self._setup}
+        number, name = 2, base
+        while name in taken:
+            name, number = f"{base}_{number}", number + 1
+        return name
+
+    def _expression(self, value: Any) -> str:
+        if id(value) in self._known:
+            return self._known[id(value)][1]
+        if isinstance(value, bool | int | float | str | type(None)):
+            return repr(value)
+        if isinstance(value, tuple | list):
+            inner = ", ".join(map(self._expression, value))
+            if isinstance(value, list):
+                return f"[{inner}]"
+            return f"({inner},)" if len(value) == 1 else f"({inner})"
+        if type(value).__name__ == "Tensor" and value.numel() <= _LITERAL_ELEMENTS:
+            return _tensor(value)
+        if type(value).__name__ == "Generator":
+            return f"torch.Generator().manual_seed({value.initial_seed()})"
+        if dataclasses.is_dataclass(value):
+            self._imports.add(f"from {type(value).__module__} import {type(value).__name__}")
+            fields = dataclasses.fields(value)
+            inner = ", ".join(f"{f.name}={self._expression(getattr(value, f.name))}" for f in fields)
+            return f"{type(value).__name__}({inner})"
+        raise ValueError(f"no expression is known for a value of type {type(value).__name__}")
+
+
+def _tensor(value: Any) -> str:
+    kind = str(value.dtype)
+    plain = kind in ("torch.float32", "torch.int64", "torch.bool") and value.numel() > 0
+    shaped = f".reshape{tuple(value.shape)}" if value.numel() == 0 else ""
+    dtype = "" if plain else f", dtype={kind}"
+    return f"torch.tensor({_rounded(value.tolist())}{dtype}){shaped}"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def _is_summary(result: Any) -> bool:
+    if isinstance(result, bool | int | float):
+        return True
+    if not dataclasses.is_dataclass(result):
+        return False
+    values = [getattr(result, f.name) for f in dataclasses.fields(result)]
+    return all(isinstance(v, bool | int | float | str) for v in values)

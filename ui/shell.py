@@ -1,0 +1,52 @@
+"""What surrounds every page: navigation from the catalogue, the language switch, warming up."""
+
+import streamlit as st
+
+from ui import catalogue, language, text
+from ui.chooser import link_name
+from ui.language import translate as _
+from ui.run import warm_up
+
+
+def open_page() -> None:
+    """Draw the frame and run the page that the address names."""
+    st.set_page_config(page_title=_("See deep vision at work"), page_icon=":material/visibility:", layout="wide")
+    home = st.Page("pages/home.py", title=_("Home"), default=True)
+    concepts = {c.id: st.Page(f"pages/{c.id}.py", title=_title(c.id), url_path=c.id) for c in catalogue.CONCEPTS}
+    page = st.navigation([home, *concepts.values()], position="hidden")
+    with st.sidebar:
+        _navigation(home, concepts)
+        _language()
+    st.session_state["concept_pages"] = concepts
+    page.run()
+    warm_up()
+
+
+def link(query: dict[str, str] | None = None) -> dict[str, str]:
+    """What every link inside the app carries on: language and photo."""
+    return {"lang": language.current(), "photo": link_name(), **(query or {})}
+
+
+def _title(concept: str) -> str:
+    return text.load(concept, language.current()).title
+
+
+def _navigation(home, concepts) -> None:
+    st.page_link(home, label=_("Home"), icon=":material/home:", query_params=link())
+    names = catalogue.sections()
+    for section, listed in catalogue.by_section().items():
+        st.caption(names[section])
+        for concept in listed:
+            st.page_link(concepts[concept.id], label=_title(concept.id), icon=concept.icon, query_params=link())
+
+
+def _language() -> None:
+    st.segmented_control(
+        _("Language"), list(language.LANGUAGES), format_func=language.LANGUAGES.get,
+        default=language.current(), key="language_switch", label_visibility="collapsed",
+        on_change=_switch,
+    )
+
+
+def _switch() -> None:
+    language.choose(st.session_state["language_switch"] or language.current())
