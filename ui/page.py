@@ -13,9 +13,9 @@ import streamlit as st
 from ui import chooser, language, text
 from ui.language import translate as _
 from ui.live import stage as stages
-from ui.live.channel import component
+from ui.live.channel import component, forget_shared, share
 from ui.live.figure import FigureEvent, Sweep, live_figure
-from ui.live.sentence import live_sentence
+from ui.live.sentence import Follow, live_sentence
 from ui.live.slider import live_slider, move, serial
 from ui.photo import Photo
 from ui.recipe import Recipe
@@ -34,6 +34,7 @@ class Page:
         self.id = concept
         self.text = text.load(concept, language.current())
         self._steps = 0
+        forget_shared()
         self._header()
 
     @property
@@ -82,6 +83,7 @@ class Page:
                 chooser.button(f"{self.id}.photo")
                 st.caption(chooser.title(photo), width="content")
         chooser.notice()
+        share(photo.jpeg(), key=f"{self.id}.photo.jpeg")
 
 
 class Step:
@@ -264,11 +266,11 @@ class Step:
                 strings=_stage_strings(), **options,
             )
 
-    def says(self, sentence: str | Sequence[str], *, key: str = "says", topic: str = "") -> None:
+    def says(self, text: str, *, key: str = "says", **numbers: Follow) -> None:
         """One sentence with live numbers, below the figure."""
         with self.canvas:
             live_sentence(
-                sentence, key=f"{self.id}.{key}", topic=topic, step=self.id, pinned=_("Pinned")
+                text, key=f"{self.id}.{key}", numbers=numbers, step=self.id, pinned=_("Pinned")
             )
 
     def fact(self, **numbers: float) -> None:

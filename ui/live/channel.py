@@ -20,6 +20,7 @@ import streamlit.components.v1 as components_v1
 _BROWSER = Path(__file__).parent / "browser"
 _PLOTLY = Path(plotly.__file__).parent / "package_data"
 _RESOURCE_BYTES = 16_384
+_SHARED = "live.shared"
 _ALIGNMENT = 8
 _DTYPES = {"b1": "u1", "i8": "i4", "f8": "f4", "u8": "u4"}
 
@@ -119,18 +120,41 @@ def mount(
     Large arrays travel as elements of their own: as long as one stays the same, Streamlit
     sends its hash alone, so a slider that recolours 20,000 boxes does not send them again.
     """
-    sent: dict[str, np.ndarray | bytes | str] = {}
     with st.container(gap=None):
-        for place, value in arrays.items():
-            sent[place] = _send(value, f"{key}.{place}")
+        sent = {place: _carry(value, f"{key}.{place}") for place, value in arrays.items()}
         return component(name)(data=pack(meta, sent), key=key, **events)
 
 
-def _send(value: np.ndarray | bytes, key: str) -> np.ndarray | str:
+def share(value: np.ndarray | bytes, *, key: str) -> None:
+    """Carry an array for every piece of the page, such as the photo under several stages.
+
+    Call it in the page itself, not in a fragment, and `forget_shared` before the first one.
+    """
+    array = _compact(value)
+    digest = _digest(array)
+    _resource(array, digest, key)
+    st.session_state.setdefault(_SHARED, set()).add(digest)
+
+
+def forget_shared() -> None:
+    """Start a page: nothing is shared yet."""
+    st.session_state[_SHARED] = set()
+
+
+def _carry(value: np.ndarray | bytes, key: str) -> np.ndarray | str:
     array = _compact(value)
     if array.nbytes < _RESOURCE_BYTES:
         return array
-    digest = hashlib.blake2b(array.tobytes(), digest_size=12).hexdigest()
-    digest += f"-{array.dtype.str[1:]}-{'x'.join(map(str, array.shape))}"
-    component("resource")(data=pack({"digest": digest}, {"value": array}), key=f"{key}.resource")
+    digest = _digest(array)
+    if digest not in st.session_state.get(_SHARED, ()):
+        _resource(array, digest, key)
     return digest
+
+
+def _resource(array: np.ndarray, digest: str, key: str) -> None:
+    component("resource")(data=pack({"digest": digest}, {"value": array}), key=f"{key}.resource")
+
+
+def _digest(array: np.ndarray) -> str:
+    content = hashlib.blake2b(array.tobytes(), digest_size=12).hexdigest()
+    return f"{content}-{array.dtype.str[1:]}-{'x'.join(map(str, array.shape))}"

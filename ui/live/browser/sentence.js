@@ -1,4 +1,4 @@
-// One sentence with live numbers. Follows a slider's position, keeps a pinned copy below.
+// One sentence with live numbers. Its places follow sliders; a pinned copy stays below.
 import { element, piece, subscribe } from "./shared.js";
 
 function marked(text) {
@@ -11,36 +11,47 @@ function create(root) {
   const before = element("p", { className: "live-pinned", hidden: true });
   root.classList.add("live-sentence");
   root.append(now, before);
+  const at = new Map();
   let data = null;
-  let index = 0;
+  let followed = "";
   let unsubscribe = [];
   let shown = null;
 
+  function value({ topics, shape, values }) {
+    const flat = topics.reduce((index, topic, i) =>
+      index * shape[i] + Math.min(at.get(topic) ?? 0, shape[i] - 1), 0);
+    return values[flat] ?? "";
+  }
+
   function text() {
-    return data.texts[Math.min(index, data.texts.length - 1)] ?? "";
+    return data.text.replace(/\{(\w+)\}/g, (whole, name) =>
+      (name in data.places ? value(data.places[name]) : whole));
   }
 
   function draw() {
-    if (text() === shown) return;
-    shown = text();
+    const next = text();
+    if (next === shown) return;
+    shown = next;
     now.replaceChildren(...marked(shown));
+  }
+
+  function follow() {
+    const topics = [...new Set(Object.values(data.places).flatMap((place) => place.topics))];
+    const wanted = JSON.stringify([data.step, ...topics]);
+    if (wanted === followed) return;
+    followed = wanted;
+    unsubscribe.forEach((off) => off());
+    unsubscribe = topics.map((topic) => subscribe(topic, (index) => { at.set(topic, index); draw(); }));
+    unsubscribe.push(subscribe(`pin:${data.step}`, ({ pinned }) => {
+      before.hidden = !pinned;
+      if (pinned) before.replaceChildren(`${data.pinned}: `, ...marked(text()));
+    }));
   }
 
   return {
     update(component) {
-      const followed = data && data.topic === component.data.topic && data.step === component.data.step;
       data = component.data;
-      if (!followed) {
-        unsubscribe.forEach((off) => off());
-        unsubscribe = [];
-        if (data.topic) {
-          unsubscribe.push(subscribe(data.topic, (position) => { index = position; draw(); }));
-        }
-        unsubscribe.push(subscribe(`pin:${data.step}`, ({ pinned }) => {
-          before.hidden = !pinned;
-          if (pinned) before.replaceChildren(`${data.pinned}: `, ...marked(text()));
-        }));
-      }
+      follow();
       draw();
     },
     destroy() { unsubscribe.forEach((off) => off()); },
