@@ -157,6 +157,28 @@ def inside_image(
 
 
 @dataclass(frozen=True)
+class LayoutCounts:
+    """How many anchors a layout has, and how many of them lie wholly inside the image."""
+
+    anchors: int
+    inside: int
+
+
+def count_layout(
+    anchors: Float[Tensor, "n 4"], image_size: tuple[Number, Number]
+) -> LayoutCounts:
+    """Count the anchors of a layout.
+
+    Raises:
+        ValueError: as `inside_image` does.
+
+    >>> count_layout(torch.tensor([[0.0, 0, 20, 10], [-1.0, 0, 5, 5]]), image_size=(10, 20))
+    LayoutCounts(anchors=2, inside=1)
+    """
+    return LayoutCounts(len(anchors), int(inside_image(anchors, image_size).sum()))
+
+
+@dataclass(frozen=True)
 class Matching:
     """What `match_anchors` finds for n anchors and m objects.
 
@@ -249,6 +271,45 @@ def _nothing_matched(anchors: Float[Tensor, "n 4"], objects: Float[Tensor, "m 4"
         best_iou=objects.new_zeros(m),
         rescued=objects.new_zeros(m, dtype=torch.bool),
     )
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """How many anchors have each label, and how many objects only the best-anchor rule saves."""
+
+    positive: int
+    ignored: int
+    negative: int
+    rescued: int
+
+
+def count_labels(matching: Matching) -> LabelCounts:
+    """Count what `match_anchors` found.
+
+    >>> anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [50, 50, 60, 60]])
+    >>> count_labels(match_anchors(anchors, torch.tensor([[0.0, 0, 10, 9]])))
+    LabelCounts(positive=1, ignored=1, negative=1, rescued=0)
+    """
+    label = matching.label
+    positive, ignored, negative = (int((label == k).sum()) for k in (POSITIVE, IGNORED, NEGATIVE))
+    return LabelCounts(positive, ignored, negative, int(matching.rescued.sum()))
+
+
+def iou_histogram(iou: Float[Tensor, "n"], bins: int) -> Int[Tensor, "bins"]:
+    """How many values fall into each of `bins` equal parts of [0, 1]; 1 belongs to the last.
+
+    What rounding puts outside [0, 1] is counted at the ends.
+
+    Raises:
+        ValueError: if `bins` is not positive.
+
+    >>> iou_histogram(torch.tensor([0.0, 0.49, 0.5, 1.0]), bins=2)
+    tensor([2, 2])
+    """
+    if bins < 1:
+        raise ValueError(f"bins is {bins}: at least 1 is needed")
+    place = (iou * bins).long().clamp(0, bins - 1)
+    return torch.bincount(place, minlength=bins)
 
 
 @dataclass(frozen=True)
@@ -439,6 +500,30 @@ def nms_steps(
     removed_by, removed_iou = kept[removed_at], iou.gather(0, removed_at[None])[0]
     removed_by[kept], removed_iou[kept] = -1, 0
     return Suppression(_by_falling_score(scores), kept, removed_by, removed_iou, removed_at)
+
+
+WAITING, CHOSEN, KEPT, REMOVED, GONE = range(5)
+
+
+def suppression_states(suppression: Suppression) -> Int[Tensor, "steps n"]:
+    """What every box is at each step of the replay.
+
+    Row 0 is the start, row s + 1 is step s: `CHOSEN` is the box chosen at the step, `REMOVED` those
+    that it drops; `KEPT` and `GONE` were chosen or dropped before; `WAITING` are all others.
+
+    >>> boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [30, 30, 40, 40]])
+    >>> suppression_states(nms_steps(boxes, torch.tensor([0.7, 0.8, 0.9]), iou_threshold=0.5))
+    tensor([[0, 0, 0],
+            [0, 0, 1],
+            [3, 1, 2]])
+    """
+    at = suppression.removed_at
+    step = torch.arange(-1, len(suppression.kept), device=at.device)[:, None]
+    kept = (suppression.removed_by < 0).expand(len(step), -1)
+    states = torch.full((len(step), len(at)), WAITING, dtype=torch.int64, device=at.device)
+    states[(at == step) & kept], states[(at == step) & ~kept] = CHOSEN, REMOVED
+    states[(at < step) & kept], states[(at < step) & ~kept] = KEPT, GONE
+    return states
 
 
 def survivors(
