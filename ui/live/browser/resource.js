@@ -5,7 +5,9 @@ const held = new WeakMap();
 
 export default function ({ parentElement, data }) {
   const before = held.get(parentElement);
-  held.set(parentElement, hold(data));
-  if (before) release(before);
-  return () => release(held.get(parentElement));
+  const now = { digest: hold(data) };
+  held.set(parentElement, now);
+  if (before) release(before.digest);
+  // As in `piece`, a cleanup after an update that has been followed by another one is not the end.
+  return () => { if (held.get(parentElement) === now) release(now.digest); };
 }

@@ -94,6 +94,8 @@ export function subscribe(topic, listener) {
 // ---------------------------------------------------------------- pieces
 // Streamlit calls a component again at each change of data or theme, and its cleanup once.
 // `piece` turns that into an object: `create(root)` once, `update(component)` each time.
+// Of two updates in quick succession Streamlit also cleans up after the first, which must not
+// take the piece away: only the cleanup of the latest call counts.
 
 const pieces = new WeakMap();
 
@@ -109,7 +111,9 @@ export function piece(component, create) {
     pieces.set(parent, made);
   }
   made.update(component);
+  made.latest = component;
   return () => {
+    if (made.latest !== component) return;
     pieces.delete(parent);
     made.destroy?.();
     made.root.remove();
