@@ -1,0 +1,685 @@
+"""The stage: the visitor's photo under layers that answer to pointer and keyboard in the browser.
+
+A layer is a plain dataclass. Python sends arrays once; hovering, drawing and the sliders that play
+a stack of states need no server. What Python learns is small: the box picked, the cell pinned, the
+boxes drawn.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import numpy as np
+import plotly.colors
+import streamlit as st
+from numpy.typing import ArrayLike
+
+from ui.live.channel import mount
+
+HIDDEN = 255
+MOST_BOXES = 100
+STRINGS = {
+    "cell": "Cell {row}, {column}",
+    "box": "{name} box {index} of {count}: {x1}, {y1} to {x2}, {y2}",
+    "delete": "Delete",
+    "deleted": "Box deleted",
+    "keys_boxes": "Arrow keys: from box to box. Enter: pick.",
+    "keys_cells": "Arrow keys: from cell to cell. Enter: pin.",
+    "keys_drawn": "Plus: new box. Tab: next box. Arrow keys: move, with Shift ten times as far, "
+    "with Alt resize. Delete: remove.",
+}
+"""Every word of the stage; a page in another language passes its own."""
+
+_COLOURS = {
+    "chosen": "#0072B2",
+    "dark": "rgba(10, 14, 20, 0.55)",
+    "light": "rgba(255, 255, 255, 0.65)",
+    "plate": "rgba(16, 20, 26, 0.84)",
+}
+_SCALES = {
+    "viridis": plotly.colors.sequential.Viridis,
+    "magma": plotly.colors.sequential.Magma,
+    "diverging": plotly.colors.diverging.RdBu,
+}
+_NOTHING = 65_535
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_HEX = re.compile(r"#[0-9A-Fa-f]{6}")
+
+Encoded = tuple[dict[str, Any], dict[str, np.ndarray]]
+Extent = tuple[float, float, float, float]
+
+
+class Picture(Protocol):
+    """What the stage wants of a photo: its size in pixels and itself as a JPEG."""
+
+    width: int
+    height: int
+
+    def jpeg(self) -> bytes:
+        """The photo as JPEG bytes."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Boxes in the colours of their categories, up to tens of thousands.
+
+    Above 1,500 visible boxes lines are one pixel wide, whatever `width`, `dashed`
+    and `fill_opacity` say.
+
+    Args:
+        name: names the layer in what is picked; a letter, then letters, digits, - and _.
+        boxes: [n, 4] corners (x1, y1, x2, y2) in photo pixels; they may reach outside the photo.
+        palette: colours "#rrggbb"; of two boxes on one pixel the earlier colour wins.
+        category: [n], or [t, n] for a stack of states: index into `palette`, 255 hides the box.
+        slider: key of the slider whose position picks the row of `category`.
+        scores: [n]; labels are placed in the order of falling score.
+        score_slider: key of a slider that hides boxes by score.
+        score_values: [s]; a box is shown if its score >= score_values[position].
+        labels: [n] texts on the boxes, "" for none.
+        values: [n] numbers of the hover tip, NaN for none, with three significant digits.
+        value_label: what the values are, such as "IoU".
+        tips: [n] whole hover texts; they replace label and value.
+        opacity: of the layer, in [0, 1].
+        width: of the lines, in CSS pixels.
+        fill_opacity: of the boxes' insides, in [0, 1].
+        dashed: whether lines are dashed.
+        hover: whether pointing at a box highlights it and shows its tip.
+        pickable: whether a click picks a box; asks for `hover`.
+
+    >>> Boxes("anchors", [[0, 0, 8, 8], [4, 4, 20, 20]], values=[0.5, 0.25], value_label="IoU").n
+    2
+    """
+
+    name: str
+    boxes: ArrayLike
+    palette: tuple[str, ...] = ("#0072B2",)
+    category: ArrayLike | None = None
+    slider: str = ""
+    scores: ArrayLike | None = None
+    score_slider: str = ""
+    score_values: ArrayLike | None = None
+    labels: Sequence[str] | None = None
+    values: ArrayLike | None = None
+    value_label: str = ""
+    tips: Sequence[str] | None = None
+    opacity: float = 1.0
+    width: float = 1.5
+    fill_opacity: float = 0.0
+    dashed: bool = False
+    hover: bool = True
+    pickable: bool = False
+
+    @property
+    def n(self) -> int:
+        """Number of boxes."""
+        return len(np.asarray(self.boxes))
+
+    def encode(self, size: tuple[int, int]) -> Encoded:
+        """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
+        boxes = _corners("boxes", self.boxes)
+        count = len(boxes)
+        _colours("palette", self.palette)
+        _fractions(opacity=self.opacity, fill_opacity=self.fill_opacity)
+        for name, texts in (("labels", self.labels), ("tips", self.tips)):
+            if texts is not None:
+                _length(name, texts, count)
+        if self.pickable and not self.hover:
+            raise ValueError("pickable is True, it asks for hover=True")
+        if bool(self.score_slider) != (self.score_values is not None):
+            raise ValueError("score_slider and score_values go together, one of them is missing")
+        if self.score_slider and self.scores is None:
+            raise ValueError("scores is None, score_slider asks for one score a box")
+        arrays = {"boxes": boxes}
+        if self.category is not None:
+            arrays["category"] = self._categories(count)
+        for name, values in (("scores", self.scores), ("values", self.values)):
+            if values is not None:
+                _length(name, arr := np.asarray(values, np.float32), count)
+                arrays[name] = arr
+        if self.score_values is not None:
+            arrays["score_values"] = np.asarray(self.score_values, np.float32)
+        names = (
+            "palette slider score_slider labels value_label tips opacity width fill_opacity "
+            "dashed hover pickable"
+        )
+        return _header("boxes", self, names), arrays
+
+    def _categories(self, count: int) -> np.ndarray:
+        category = np.asarray(self.category)
+        if category.ndim not in (1, 2) or category.shape[-1] != count or not len(category):
+            raise ValueError(
+                f"category has shape {category.shape}, allowed are [{count}] and [t, {count}]"
+            )
+        if not np.all((category == HIDDEN) | ((category >= 0) & (category < len(self.palette)))):
+            raise ValueError(
+                f"category holds {np.unique(category)[:8]}, allowed are 0 to "
+                f"{len(self.palette) - 1} (the palette's length) and 255"
+            )
+        return category.astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """A map of numbers over the photo, with a colour bar and the value under the pointer.
+
+    Args:
+        name: see `Boxes`.
+        values: [h, w], or [t, h, w] for a stack of states; NaN is not drawn.
+        low: value of the first colour.
+        high: value of the last colour, above `low`.
+        colours: "viridis", "magma", or "diverging", which asks for `low == -high`.
+        label: what the values are, with their unit.
+        opacity: of the layer, in [0, 1].
+        slider: key of the slider whose position picks the state.
+        smooth: whether neighbouring values blend.
+        extent: (x1, y1, x2, y2) in photo pixels that the map covers; the whole photo if None.
+
+    >>> HeatMap("gate", [[0.0, 0.5], [0.5, 1.0]], 0.0, 1.0, label="gate").colours
+    'viridis'
+    """
+
+    name: str
+    values: ArrayLike
+    low: float
+    high: float
+    colours: str = "viridis"
+    label: str = ""
+    opacity: float = 0.6
+    slider: str = ""
+    smooth: bool = False
+    extent: Extent | None = None
+
+    def encode(self, size: tuple[int, int]) -> Encoded:
+        """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
+        values = np.asarray(self.values)
+        if values.ndim not in (2, 3):
+            raise ValueError(f"values has shape {values.shape}, allowed are [h, w] and [t, h, w]")
+        header, arrays = _heat("heat", self, values, size)
+        return header | {"slider": self.slider}, arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Lines between the cells of a grid.
+
+    Args:
+        rows: number of rows.
+        columns: number of columns.
+        width: extent in photo pixels from the left edge.
+        height: extent in photo pixels from the upper edge.
+        colour: of the lines, "#rrggbb".
+        opacity: of the lines, in [0, 1].
+        name: see `Boxes`.
+
+    >>> Grid(20, 24, width=384, height=320).rows
+    20
+    """
+
+    rows: int
+    columns: int
+    width: float
+    height: float
+    colour: str = "#FFFFFF"
+    opacity: float = 0.35
+    name: str = "grid"
+
+    def encode(self, size: tuple[int, int]) -> Encoded:
+        """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
+        _colours("colour", (self.colour,))
+        _fractions(opacity=self.opacity)
+        _cells(self)
+        header = _header("grid", self, "rows columns colour opacity")
+        return header | {"extent": (0, 0, self.width, self.height)}, {}
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Dots on the photo.
+
+    Args:
+        name: see `Boxes`.
+        xy: [n, 2] places in photo pixels.
+        colour: "#rrggbb".
+        radius: in CSS pixels.
+        labels: [n] texts beside the dots.
+
+    >>> Points("centres", [[8, 8], [24, 8]], colour="#E69F00").radius
+    4
+    """
+
+    name: str
+    xy: ArrayLike
+    colour: str = "#0072B2"
+    radius: float = 4
+    labels: Sequence[str] | None = None
+
+    def encode(self, size: tuple[int, int]) -> Encoded:
+        """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
+        _colours("colour", (self.colour,))
+        xy = _table("xy", self.xy, 2)
+        if self.labels is not None:
+            _length("labels", self.labels, len(xy))
+        return _header("points", self, "colour radius labels"), {"xy": xy}
+
+
+@dataclass(frozen=True, eq=False)
+class CellHover:
+    """Pointing at a cell of a grid shows the cell's boxes; a click pins it, a second one unpins.
+
+    Args:
+        name: see `Boxes`.
+        rows: number of rows.
+        columns: number of columns.
+        width: extent of the grid in photo pixels from the left edge.
+        height: extent of the grid in photo pixels from the upper edge.
+        boxes: [rows·columns·k, 4] corners in photo pixels, row by row, k for each cell.
+        k: boxes for each cell.
+        palette: one colour for all boxes of a cell, or one for each.
+        hint: line below the stage.
+
+    >>> CellHover("cells", 1, 2, 32, 16, [[0, 0, 16, 16], [16, 0, 32, 16]], k=1).columns
+    2
+    """
+
+    name: str
+    rows: int
+    columns: int
+    width: float
+    height: float
+    boxes: ArrayLike
+    k: int
+    palette: tuple[str, ...] = ("#0072B2",)
+    hint: str = ""
+
+    def encode(self, size: tuple[int, int]) -> Encoded:
+        """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
+        _cells(self)
+        _colours("palette", self.palette)
+        if len(self.palette) not in (1, self.k):
+            raise ValueError(f"palette has {len(self.palette)} colours, allowed are 1 and {self.k}")
+        boxes = _corners("boxes", self.boxes)
+        _length("boxes", boxes, self.rows * self.columns * self.k)
+        header = _header("cells", self, "rows columns k palette hint")
+        return header | {"extent": (0, 0, self.width, self.height)}, {"boxes": boxes}
+
+
+@dataclass(frozen=True, eq=False)
+class PatchMaps:
+    """Pointing at a patch of the photo shows the map that belongs to it; a click pins it.
+
+    Args:
+        name: see `Boxes`.
+        rows: number of rows of patches.
+        columns: number of columns of patches.
+        maps: [rows·columns, h, w] one map for each patch, row by row.
+        low: value of the first colour.
+        high: value of the last colour, above `low`.
+        colours: see `HeatMap`.
+        label: what the values are, with their unit.
+        opacity: of the map, in [0, 1].
+        smooth: whether neighbouring values blend.
+        extent: part of the photo that patches and maps cover; the whole photo if None.
+        hint: line below the stage.
+
+    >>> import numpy as np
+    >>> PatchMaps("attention", 16, 16, np.zeros((256, 16, 16)), 0.0, 0.1).smooth
+    True
+    """
+
+    name: str
+    rows: int
+    columns: int
+    maps: ArrayLike
+    low: float
+    high: float
+    colours: str = "viridis"
+    label: str = ""
+    opacity: float = 0.7
+    smooth: bool = True
+    extent: Extent | None = None
+    hint: str = ""
+
+    def encode(self, size: tuple[int, int]) -> Encoded:
+        """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
+        _counts(self)
+        maps = np.asarray(self.maps)
+        if maps.ndim != 3 or len(maps) != self.rows * self.columns:
+            raise ValueError(
+                f"maps has shape {maps.shape}, allowed is [{self.rows * self.columns}, h, w]"
+            )
+        header, arrays = _heat("patches", self, maps, size)
+        return header | _header("patches", self, "rows columns hint"), arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Boxes that the visitor draws, moves, resizes and deletes.
+
+    Args:
+        name: see `Boxes`.
+        boxes: [m, 4] the boxes at first, corners in photo pixels, m <= 100.
+        labels: texts on the boxes in their order, "" for none.
+        colour: "#rrggbb".
+        editable: whether the visitor may change them.
+        live: whether changes are reported while dragging, not on release alone.
+        hint: line below the stage.
+
+    >>> Drawn("objects", [(10, 10, 60, 80)], labels=["cup"]).editable
+    True
+    """
+
+    name: str
+    boxes: ArrayLike = ()
+    labels: Sequence[str] | None = None
+    colour: str = "#E69F00"
+    editable: bool = True
+    live: bool = False
+    hint: str = ""
+
+    def encode(self, size: tuple[int, int]) -> Encoded:
+        """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
+        _colours("colour", (self.colour,))
+        boxes = _corners("boxes", self.boxes)
+        if len(boxes) > MOST_BOXES:
+            raise ValueError(f"boxes has {len(boxes)} rows, allowed are at most {MOST_BOXES}")
+        return _header("drawn", self, "labels colour editable live hint"), {}
+
+
+Layer = Boxes | HeatMap | Grid | Points | CellHover | PatchMaps | Drawn
+
+
+@dataclass(frozen=True)
+class StageEvent:
+    """What the visitor has done on a stage.
+
+    Attributes:
+        picked: layer and index of the picked box.
+        cell: index of the pinned cell or patch, row by row.
+        boxes: the drawn boxes, corners in photo pixels within the photo; None without `Drawn`.
+    """
+
+    picked: tuple[str, int] | None = None
+    cell: int | None = None
+    boxes: list[tuple[float, float, float, float]] | None = None
+
+
+def stage(
+    photo: Picture | None,
+    layers: Sequence[Layer],
+    *,
+    key: str,
+    label: str,
+    size: tuple[int, int] | None = None,
+    height: int | None = None,
+    margin: float = 0.0,
+    step: str = "",
+    revision: int = 0,
+    strings: Mapping[str, str] | None = None,
+    on_event: Callable[[], None] | None = None,
+) -> StageEvent:
+    """Show `photo` under `layers`; returns what the visitor has done so far.
+
+    The browser keeps picks and drawn boxes as they are until `revision` changes; then it
+    forgets them and takes the boxes of `Drawn` anew, for a preset or a reset.
+
+    Args:
+        photo: None shows a plain panel of `size`.
+        layers: drawn in this order, names all different; at most one `CellHover` or `PatchMaps`
+            and one `Drawn`.
+        key: of the component in the session.
+        label: what is seen, for screen readers.
+        size: (width, height) in photo pixels, where there is no photo.
+        height: most height in CSS pixels; by default what fits the window.
+        margin: room around the photo, as a fraction of its sides, in [0, 2].
+        step: whose toolbar exports and pins this stage.
+        revision: any integer; see above.
+        strings: replacements for `STRINGS`.
+        on_event: called when the visitor has picked, pinned or drawn, before the script runs.
+
+    Raises:
+        ValueError: if an argument does not fit, naming it.
+    """
+    if photo is None and size is None:
+        raise ValueError("size is None, without a photo it is (width, height)")
+    size = (photo.width, photo.height) if photo is not None else size
+    _check(layers, label, margin, strings)
+    drawn = next((layer for layer in layers if isinstance(layer, Drawn)), None)
+    event = stage_event(key, size, boxes=drawn and drawn.boxes, revision=revision)
+    event = _within(event, layers)
+    headers: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray | bytes] = {}
+    for layer in layers:
+        header, parts = layer.encode(size)
+        headers.append(header)
+        arrays |= {f"{layer.name}.{part}": values for part, values in parts.items()}
+    jpeg = photo.jpeg() if photo is not None else b""
+    if jpeg:
+        arrays["photo"] = jpeg
+    meta = {
+        "photo": blake2b(jpeg, digest_size=8).hexdigest() if jpeg else "",
+        "size": size,
+        "height": height,
+        "margin": margin,
+        "label": label,
+        "step": step,
+        "layers": headers,
+        "strings": STRINGS | dict(strings or {}),
+        "colours": _COLOURS,
+        "most_boxes": MOST_BOXES,
+        "revision": revision,
+        "ack": _serial(key),
+        "state": {"picked": event.picked, "cell": event.cell, "boxes": event.boxes or []},
+    }
+    mount("stage", meta, arrays, key=key, on_stage_change=on_event or _nothing)
+    return event
+
+
+def stage_event(
+    key: str, size: tuple[int, int], *, boxes: ArrayLike | None = None, revision: int = 0
+) -> StageEvent:
+    """What the visitor did on the stage `key`, readable before that stage is drawn in this run.
+
+    A page needs it where the layers depend on the boxes that the visitor drew. The index in
+    `picked` and the cell may lie outside the layers of this run; `stage` returns them checked.
+
+    Args:
+        key: of the stage.
+        size: (width, height) of the photo in pixels; drawn boxes are clipped to it.
+        boxes: those of `Drawn`, which hold as long as the visitor has changed none.
+        revision: the one given to `stage`.
+
+    >>> stage_event("nowhere", (640, 480), boxes=[(0, 0, 900, 60)]).boxes
+    [(0.0, 0.0, 640.0, 60.0)]
+    """
+    state = _state(key)
+    given = None if boxes is None else _drawn(np.asarray(boxes, float).tolist(), size)
+    if state.get("revision") != revision:
+        return StageEvent(boxes=given)
+    return StageEvent(
+        picked=_picked(state.get("picked")),
+        cell=_index(state.get("cell")),
+        boxes=given if given is None else _drawn(state.get("boxes"), size),
+    )
+
+
+# ---------------------------------------------------------------- what the browser says
+
+
+def _nothing() -> None:
+    """A component's state is kept only where a callback is registered for it."""
+
+
+def _state(key: str) -> Mapping[str, Any]:
+    held = st.session_state.get(key)
+    state = held.get("stage") if isinstance(held, Mapping) else None
+    return state if isinstance(state, Mapping) else {}
+
+
+def _serial(key: str) -> int:
+    return _index(_state(key).get("serial")) or 0
+
+
+def _index(value: Any) -> int | None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value < 2**53 else None
+
+
+def _picked(value: Any) -> tuple[str, int] | None:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return None
+    name, index = value[0], _index(value[1])
+    return (name, index) if isinstance(name, str) and index is not None else None
+
+
+def _drawn(value: Any, size: tuple[int, int]) -> list[tuple[float, float, float, float]]:
+    rows = value[:MOST_BOXES] if isinstance(value, list | tuple) else []
+    boxes = (_drawn_box(row, size) for row in rows)
+    return [box for box in boxes if box is not None]
+
+
+def _drawn_box(row: Any, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    if not isinstance(row, list | tuple) or len(row) != 4:
+        return None
+    if not all(isinstance(place, int | float) and math.isfinite(place) for place in row):
+        return None
+    x1, y1, x2, y2 = (
+        min(max(float(place), 0.0), float(side)) for place, side in zip(row, size * 2, strict=True)
+    )
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def _within(event: StageEvent, layers: Sequence[Layer]) -> StageEvent:
+    """The event without what the layers of this run do not hold."""
+    boxes = {layer.name: layer.n for layer in layers if isinstance(layer, Boxes) and layer.pickable}
+    cells = next(
+        (
+            layer.rows * layer.columns
+            for layer in layers
+            if isinstance(layer, CellHover | PatchMaps)
+        ),
+        0,
+    )
+    picked, cell = event.picked, event.cell
+    return replace(
+        event,
+        picked=picked if picked and picked[1] < boxes.get(picked[0], 0) else None,
+        cell=cell if cell is not None and cell < cells else None,
+    )
+
+
+# ---------------------------------------------------------------- what the browser is sent
+
+
+def _header(kind: str, layer: Layer, names: str) -> dict[str, Any]:
+    return {"kind": kind, "name": layer.name} | {
+        name: getattr(layer, name) for name in names.split()
+    }
+
+
+def _heat(
+    kind: str, layer: HeatMap | PatchMaps, values: np.ndarray, size: tuple[int, int]
+) -> Encoded:
+    if layer.colours not in _SCALES:
+        raise ValueError(f"colours is {layer.colours!r}, allowed are {', '.join(_SCALES)}")
+    if not (math.isfinite(layer.low) and math.isfinite(layer.high) and layer.low < layer.high):
+        raise ValueError(f"low is {layer.low}, allowed are numbers below high, {layer.high}")
+    if layer.colours == "diverging" and layer.low != -layer.high:
+        raise ValueError(f"low is {layer.low}, diverging colours ask for {-layer.high}")
+    if not values.size:
+        raise ValueError(f"the map has shape {values.shape}, none of its sides may be 0")
+    _fractions(opacity=layer.opacity)
+    levels, first, step = _levels(values)
+    header = _header(kind, layer, "low high label opacity smooth")
+    header |= {"extent": layer.extent or (0, 0, *size), "first": first, "step": step}
+    return header, {"values": levels, "lut": _lut(layer.colours)}
+
+
+def _levels(values: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Values as uint16: `first + level * step`, fine enough for colours and for the hover tip."""
+    known = np.isfinite(values)
+    first = float(values.min(initial=np.inf, where=known)) if known.any() else 0.0
+    last = float(values.max(initial=-np.inf, where=known)) if known.any() else 0.0
+    step = (last - first) / (_NOTHING - 1) or 1.0
+    levels = np.rint((np.where(known, values, first) - first) / step)
+    return np.where(known, levels, _NOTHING).astype(np.uint16), first, step
+
+
+def _lut(colours: str) -> np.ndarray:
+    scale = plotly.colors.sample_colorscale(_SCALES[colours], 256, colortype="tuple")
+    return np.rint(np.array(scale) * 255).astype(np.uint8)
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _check(
+    layers: Sequence[Layer], label: str, margin: float, strings: Mapping[str, str] | None
+) -> None:
+    if not label:
+        raise ValueError("label is empty, it says to screen readers what is seen")
+    if not 0 <= margin <= 2:
+        raise ValueError(f"margin is {margin}, allowed is [0, 2]")
+    unknown = set(strings or {}) - set(STRINGS)
+    if unknown:
+        raise ValueError(f"strings has {sorted(unknown)}, allowed are {', '.join(STRINGS)}")
+    names = [layer.name for layer in layers]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"name is {name!r}, allowed are a letter, then letters, digits, -, _")
+        if names.count(name) > 1:
+            raise ValueError(f"name {name!r} is used twice among layers")
+    for kinds in ((Drawn,), (CellHover, PatchMaps)):
+        if sum(isinstance(layer, kinds) for layer in layers) > 1:
+            several = " or ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"layers has more than one {several}")
+
+
+def _table(name: str, values: ArrayLike, columns: int) -> np.ndarray:
+    array = np.asarray(values, np.float32)
+    if not array.size:
+        return np.zeros((0, columns), np.float32)
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise ValueError(f"{name} has shape {array.shape}, allowed is [n, {columns}]")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds values that are not finite")
+    return array
+
+
+def _corners(name: str, values: ArrayLike) -> np.ndarray:
+    return _table(name, values, 4)
+
+
+def _length(name: str, values: Sequence[Any] | np.ndarray, count: int) -> None:
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} entries, allowed are {count}")
+
+
+def _colours(name: str, colours: Sequence[str]) -> None:
+    if not 0 < len(colours) < HIDDEN:
+        raise ValueError(f"{name} has {len(colours)} colours, allowed are 1 to {HIDDEN - 1}")
+    for colour in colours:
+        if not _HEX.fullmatch(colour):
+            raise ValueError(f"{name} holds {colour!r}, allowed is #rrggbb")
+
+
+def _fractions(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value}, allowed is [0, 1]")
+
+
+def _counts(layer: Grid | CellHover | PatchMaps) -> None:
+    for name in ("rows", "columns"):
+        if getattr(layer, name) < 1:
+            raise ValueError(f"{name} is {getattr(layer, name)}, allowed is 1 and above")
+
+
+def _cells(layer: Grid | CellHover) -> None:
+    _counts(layer)
+    for name in ("width", "height"):
+        if not 0 < getattr(layer, name) < math.inf:
+            raise ValueError(f"{name} is {getattr(layer, name)}, allowed is above 0")
