@@ -1,0 +1,563 @@
+"""Whatever is uploaded becomes an upright RGB picture or a `PhotoError`, quickly and in bounds."""
+
+import gc
+import io
+import random
+import struct
+import subprocess
+import sys
+import time
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFile
+
+from ui.photo import MAX_BYTES, MAX_SIDE, SENTENCES, Photo, PhotoError, Reason, decode
+from ui.samples import DEFAULT, PHOTOS, SAMPLES, sample
+
+ROOT = Path(__file__).parents[2]
+FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # pytest undoes what `ui.photo` ignores
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    """No file, however hostile, takes longer than a visitor would wait."""
+    started = time.process_time()
+    yield
+    assert time.process_time() - started < 20
+
+
+def encoded(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def scene() -> Image.Image:
+    """Four corners that tell every orientation apart: red, green / blue, white."""
+    image = Image.new("RGB", (40, 24), "white")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0, 19, 11), "red")
+    draw.rectangle((20, 0, 39, 11), "lime")
+    draw.rectangle((0, 12, 19, 23), "blue")
+    return image
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+def refusal(data: bytes) -> Reason:
+    with pytest.raises(PhotoError) as caught:
+        decode(data)
+    assert isinstance(caught.value, ValueError)
+    assert str(caught.value) == SENTENCES[caught.value.reason]
+    return caught.value.reason
+
+
+def png(width: int, height: int, colour_type: int = 2, *chunks: bytes) -> bytes:
+    """A PNG whose header says what it likes."""
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), *chunks, chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def tiff(tags: dict[int, list[int]], body: bytes) -> bytes:
+    """A little-endian TIFF of one directory, its data behind it at the offset 0 in `tags`."""
+    size = 8 + 2 + 12 * len(tags) + 4
+    start = size + sum(4 * len(values) for values in tags.values() if len(values) > 1)
+    directory, further = struct.pack("<H", len(tags)), b""
+    for tag, values in sorted(tags.items()):
+        numbers = struct.pack(f"<{len(values)}I", *(value or start for value in values))
+        if len(values) > 1:
+            numbers, further = struct.pack("<I", size + len(further)), further + numbers
+        directory += struct.pack("<HHI", tag, 4, len(values)) + numbers
+    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + further + body
+
+
+# What must become a picture
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_every_format_becomes_rgb(file_format: str) -> None:
+    image = decode(encoded(scene(), file_format))
+    assert (image.mode, image.size) == ("RGB", (40, 24))
+    assert np.abs(pixels(image)[4, 4] - (255, 0, 0)).max() < 60
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format"),
+    [
+        *(("1", f) for f in ("PNG", "BMP", "GIF", "TIFF")),
+        *(("L", f) for f in FORMATS),
+        *(("LA", f) for f in ("PNG", "TIFF", "GIF", "WEBP")),
+        *(("P", f) for f in ("PNG", "BMP", "GIF", "TIFF")),
+        ("PA", "TIFF"),
+        *(("RGB", f) for f in FORMATS),
+        *(("RGBA", f) for f in ("PNG", "WEBP", "GIF", "TIFF")),
+        *(("CMYK", f) for f in ("JPEG", "TIFF")),
+        *(("YCbCr", f) for f in ("JPEG", "TIFF")),
+        ("LAB", "TIFF"),
+    ],
+)
+def test_every_mode_keeps_its_picture(mode: str, file_format: str) -> None:
+    ramp = Image.linear_gradient("L").resize((64, 64))
+    if mode == "PA":
+        image = ramp.convert("RGB").convert("P").convert("PA")
+    else:
+        image = (ramp if mode in ("1", "L", "LA") else ramp.convert("RGB")).convert(mode)
+    decoded = decode(encoded(image, file_format))
+    assert (decoded.mode, decoded.size) == ("RGB", (64, 64))
+    rows = pixels(decoded).mean(axis=(1, 2))
+    assert rows[:8].mean() < 40 < 215 < rows[-8:].mean()
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_sixteen_bit_greys_are_scaled(file_format: str) -> None:
+    greys = np.array([[0, 256, 32768, 65535]], dtype=np.uint16).repeat(3, axis=0)
+    decoded = pixels(decode(encoded(Image.fromarray(greys), file_format)))
+    assert decoded[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert (decoded == decoded[..., :1]).all()
+
+
+def test_big_endian_sixteen_bit_greys_are_scaled() -> None:
+    greys = np.array([[0, 32768, 65535]], dtype=">u2")
+    image = Image.frombytes("I;16B", (3, 1), greys.tobytes())
+    assert pixels(decode(encoded(image, "TIFF")))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_twelve_bit_greys_are_scaled() -> None:
+    tags = {256: [2], 257: [1], 258: [12], 259: [1], 262: [1], 273: [0], 277: [1], 278: [1]}
+    body = bytes([0x80, 0x0F, 0xFF])  # 2048 and 4095
+    assert pixels(decode(tiff(tags | {279: [3]}, body)))[0, :, 0].tolist() == [128, 255]
+
+
+def test_sixteen_bit_colours_are_scaled() -> None:
+    rows = b"\0" + struct.pack(">6H", 0, 32768, 65535, 65535, 0, 256)
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    decoded = pixels(decode(b"\x89PNG\r\n\x1a\n" + b"".join(parts)))
+    assert decoded[0].tolist() == [[0, 128, 255], [255, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 0.5, 1.0], [0, 128, 255]),
+        ([0.0, 51.0, 255.0], [0, 51, 255]),
+        ([0.0, 257.0, 65535.0], [0, 1, 255]),
+        ([-1.0, 0.0, 1.0], [0, 128, 255]),
+        ([1e6, 2e6, 3e6], [0, 128, 255]),
+        ([-3e38, 0.0, 3e38], [0, 128, 255]),
+        ([float("nan"), 0.0, 1.0], [0, 0, 255]),
+        ([float("-inf"), float("inf"), 1.0], [0, 255, 255]),
+        ([float("nan")] * 3, [0, 0, 0]),
+        ([7e7, 7e7, 7e7], [0, 0, 0]),
+        ([3e38, 3e38, 3e38], [0, 0, 0]),
+        ([-1e-40, -1e-40, -1e-40], [0, 0, 0]),
+    ],
+)
+def test_floats_are_scaled_to_the_range_they_use(values: list[float], expected: list[int]) -> None:
+    image = Image.fromarray(np.array([values], dtype=np.float32))
+    assert pixels(decode(encoded(image, "TIFF")))[0, :, 0].tolist() == expected
+
+
+def test_long_integers_are_scaled_to_the_range_they_use() -> None:
+    image = Image.fromarray(np.array([[0, 100_000, 200_000]], dtype=np.int32))
+    assert pixels(decode(encoded(image, "TIFF")))[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "GIF", "TIFF"])
+def test_transparency_lies_on_white(file_format: str) -> None:
+    image = Image.new("RGBA", (8, 8), (255, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 4, 8))
+    decoded = pixels(decode(encoded(image, file_format)))
+    assert (decoded[:, 0] == 255).all()
+    assert np.abs(decoded[:, 7] - (255, 0, 0)).max() < 60
+
+
+def test_half_transparency_is_blended_with_white() -> None:
+    image = Image.new("LA", (2, 2), (0, 128))
+    assert pixels(decode(encoded(image)))[0, 0].tolist() == [127] * 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "transparency"),
+    [("P", 1, 1), ("P", 1, b"\xff\x00"), ("L", 9, 9), ("RGB", (1, 2, 3), (1, 2, 3)), ("1", 0, 0)],
+)
+def test_a_transparent_colour_becomes_white(mode: str, colour, transparency) -> None:
+    image = Image.new(mode, (4, 4), colour)
+    if mode == "P":
+        image.putpalette([200, 0, 0, 0, 0, 200])
+    assert (pixels(decode(encoded(image))) < 255).any()
+    assert (pixels(decode(encoded(image, transparency=transparency))) == 255).all()
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_an_animation_shows_its_first_frame(file_format: str) -> None:
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
+    data = encoded(frames[0], file_format, save_all=True, append_images=frames[1:])
+    decoded = decode(data)
+    assert decoded.size == (8, 6)
+    assert np.abs(pixels(decoded) - (255, 0, 0)).max() < 10
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation_is_applied_once(file_format: str, orientation: int) -> None:
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = scene().transpose(undo[orientation]) if orientation in undo else scene()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = decode(encoded(stored, file_format, exif=exif))
+    assert decoded.size == (40, 24)
+    assert np.abs(pixels(decoded) - pixels(scene()))[2:10:3, 2::8].max() < 60
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"x" * 99])
+def test_damaged_exif_data_do_not_spoil_a_photo(exif: bytes) -> None:
+    assert decode(encoded(scene(), "JPEG", exif=exif)).size == (40, 24)
+
+
+def test_several_pictures_in_one_jpeg_show_the_first() -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    decoded = decode(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:]))
+    assert np.abs(pixels(decoded) - (254, 0, 0)).max() < 10
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1, 1), (1, 1)),
+        ((1024, 768), (1024, 768)),
+        ((1025, 1), (1024, 1)),
+        ((4096, 1024), (1024, 256)),
+        ((3000, 4500), (683, 1024)),
+        ((30_000, 1), (1024, 1)),
+        ((1, 30_000), (1, 1024)),
+        ((30_000, 300), (1024, 10)),
+    ],
+)
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
+def test_the_longest_side_is_limited(
+    size: tuple[int, int], expected: tuple[int, int], file_format: str
+) -> None:
+    assert decode(encoded(Image.new("RGB", size, "teal"), file_format)).size == expected
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
+def test_shrinking_keeps_the_picture_in_place(file_format: str) -> None:
+    large = scene().resize((5003, 3001), Image.Resampling.NEAREST)
+    decoded = decode(encoded(large, file_format))
+    expected = scene().resize(decoded.size, Image.Resampling.NEAREST)
+    differs = np.abs(pixels(decoded) - pixels(expected)).max(axis=2) > 40
+    assert differs.mean() < 0.01
+
+
+def test_fifty_megapixels_are_accepted() -> None:
+    assert decode(encoded(Image.new("L", (10_000, 5_000), 90))).size == (1024, 512)
+
+
+# What must be refused
+
+
+def test_a_file_over_the_limit_is_refused_unread() -> None:
+    assert refusal(bytes(MAX_BYTES + 1)) == Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"This is no picture at all.\n" * 100,
+        b"%PDF-1.7\n" + bytes(1000),
+        b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
+        encoded(Image.new("RGB", (4, 4)), "ICO"),
+        encoded(Image.new("RGB", (4, 4)), "PPM"),
+        encoded(Image.new("RGB", (4, 4)), "TGA"),
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    ],
+    ids=["empty", "zero", "text", "pdf", "svg", "ico", "ppm", "tga", "eps"],
+)
+def test_other_files_are_no_photos(data: bytes) -> None:
+    assert refusal(data) == Reason.NOT_A_PHOTO
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(7_072, 7_072),
+        png(100_000, 100_000),
+        png(2**31 - 1, 1),
+        png(70_000, 1),
+        encoded(Image.new("1", (9_000, 9_000))),
+        encoded(Image.new("L", (9_000, 6_000)), "JPEG"),
+        encoded(Image.new("1", (9_000, 9_000)), "GIF"),
+        encoded(Image.new("1", (9_000, 9_000)), "TIFF", compression="group4"),
+    ],
+)
+def test_too_many_pixels_are_refused_before_they_are_decoded(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        assert refusal(data) == Reason.TOO_MANY_PIXELS
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_truncated_files_are_broken(file_format: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), file_format)
+    for length in range(24, len(data) - 64, len(data) // 40):
+        assert refusal(data[:length]) in (Reason.BROKEN, Reason.NOT_A_PHOTO)
+    assert refusal(data[: len(data) // 2]) == Reason.BROKEN
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(30_000, 1_600),
+        png(0, 5),
+        png(8, 8, 2, chunk(b"IDAT", b"not zlib")),
+        png(8, 8, 9, chunk(b"IDAT", zlib.compress(bytes(300)))),
+        png(8, 8, 2, chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(10**8)))),
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", *(0, 0, 0, 54, 40, 9999, 5000, 1, 24, *[0] * 6)),
+        b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f" + bytes(12),
+        b"GIF89a\xff\xff\xff\xff\0\0\0;",
+        b"\xff\xd8\xff\xe0" + bytes(500),
+        b"II*\0\x08\0\0\0\xff\xff" + bytes(500),
+    ],
+)
+def test_lying_headers_are_refused(data: bytes) -> None:
+    assert refusal(data) in (Reason.BROKEN, Reason.NOT_A_PHOTO, Reason.TOO_MANY_PIXELS)
+
+
+JPEG = encoded(Image.new("RGB", (64, 64), "red"), "JPEG")
+PNG = encoded(Image.new("RGB", (64, 64), "red"), "PNG")
+GIF = encoded(Image.new("P", (64, 64), 3), "GIF")
+BMP_RUNS = struct.pack("<IHHIIiiHHIIiiII", *(0, 0, 0, 1078, 40, 7000, 7000, 1, 8, 1, *[0] * 5))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        JPEG[:2] + b"\xff\xe5\0\x02" * 4_000_000 + JPEG[2:],
+        PNG[:33] + chunk(b"prVt", b"") * 1_500_000 + PNG[33:],
+        PNG[:-12] + chunk(b"tEXt", b"a\0b") * 1_200_000 + PNG[-12:],
+        GIF[:-1] + b"!\xfe" + b"\x01a" * 9_000_000 + b"\0;",
+        GIF[:13] + b"!\xfe\0" * 6_000_000 + GIF[13:],
+        b"BM" + BMP_RUNS + bytes(1024) + b"\x01\x05" * 9_000_000,
+    ],
+    ids=["jpeg markers", "png chunks", "png text", "gif blocks", "gif extensions", "bmp runs"],
+)
+def test_crumbs_end_soon(data: bytes) -> None:
+    started = time.process_time()
+    try_to_decode(data)
+    assert time.process_time() - started < 3
+
+
+def test_endless_progressive_scans_are_refused() -> None:
+    data = encoded(Image.new("RGB", (3000, 3000), "red"), "JPEG", progressive=True)
+    last_scan = data[data.rindex(b"\xff\xda") : -2]
+    assert refusal(data[:-2] + last_scan * 500 + data[-2:]) == Reason.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("size", "tile"), [((16, 16), (57_600, 57_600)), ((65_000, 16), (16, 3_000_000))]
+)
+def test_tiles_beyond_the_picture_are_refused(size: tuple[int, int], tile: tuple[int, int]) -> None:
+    tags = {256: [size[0]], 257: [size[1]], 258: [8], 259: [8], 262: [1], 277: [1]}
+    body = zlib.compress(bytes(100_000))
+    tiles = -(-size[0] // tile[0])
+    tags |= {322: [tile[0]], 323: [tile[1]], 324: [0] * tiles, 325: [len(body)] * tiles}
+    assert refusal(tiff(tags, body)) == Reason.TOO_MANY_PIXELS
+
+
+def test_odd_files_leave_no_warning_in_the_log(tmp_path: Path) -> None:
+    files = [png(9_500, 9_500), encoded(scene(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff")]
+    for number, data in enumerate(files):
+        (tmp_path / str(number)).write_bytes(data)
+    script = f"""
+from pathlib import Path
+from ui.photo import PhotoError, decode
+for path in Path({str(tmp_path)!r}).iterdir():
+    try:
+        decode(path.read_bytes())
+    except PhotoError:
+        pass
+"""
+    command = [sys.executable, "-W", "always", "-X", "dev", "-c", script]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert finished.stderr == ""
+
+
+# Whatever the bytes
+
+
+def try_to_decode(data: bytes) -> None:
+    try:
+        image = decode(data)
+    except PhotoError:
+        return
+    assert image.mode == "RGB"
+    assert 1 <= min(image.size) <= max(image.size) <= MAX_SIDE
+
+
+def seeds_of_the_fuzz() -> list[bytes]:
+    ramp = Image.linear_gradient("L").resize((32, 20))
+    colours = Image.merge("RGB", (ramp, ramp.rotate(180), ramp))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sixteen = Image.fromarray(np.asarray(ramp).astype(np.uint16) * 257)
+    return [
+        *(encoded(colours, file_format) for file_format in FORMATS),
+        encoded(colours, "JPEG", progressive=True, exif=exif),
+        encoded(colours.convert("CMYK"), "JPEG"),
+        encoded(colours.quantize(8), transparency=b"\0\x80"),
+        encoded(colours, "GIF", save_all=True, append_images=[colours.rotate(90)]),
+        encoded(colours, "PNG", save_all=True, append_images=[colours.rotate(90)]),
+        encoded(colours, "WEBP", lossless=True, exif=exif),
+        encoded(sixteen),
+        encoded(ramp.convert("F"), "TIFF", exif=exif),
+        *(encoded(colours, "TIFF", compression=c) for c in ("jpeg", "tiff_lzw", "packbits")),
+        encoded(colours.convert("1"), "TIFF", compression="group4"),
+    ]
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """One to four edits: bytes changed, a piece cut out, doubled, or taken from elsewhere."""
+    edited = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(min(len(edited), chance.choice((64, 400, 10**6))))
+        length = chance.randint(1, 16)
+        match chance.randrange(4):
+            case 0:
+                edited[at] = chance.choice((0, 1, 127, 128, 254, 255, chance.randrange(256)))
+            case 1:
+                edited[at : at + 4] = chance.choice((bytes(4), b"\xff" * 4, chance.randbytes(4)))
+            case 2:
+                del edited[at : at + length]
+            case 3:
+                edited[at:at] = edited[at : at + length]
+        edited = edited or bytearray(b"\0")
+    return bytes(edited)
+
+
+@pytest.mark.parametrize("seed", seeds_of_the_fuzz())
+def test_mutations_raise_nothing_else(seed: bytes) -> None:
+    chance = random.Random(0)
+    try_to_decode(seed)
+    for _ in range(250):
+        try_to_decode(mutated(seed, chance))
+
+
+def test_memory_is_given_back() -> None:
+    large = encoded(Image.linear_gradient("L").resize((5000, 4000)).convert("RGBA"))
+    files = [large, large[: len(large) // 2], png(9_999, 5_000), b"text", JPEG[:-30]]
+    for data in files:
+        try_to_decode(data)
+    before = resident_megabytes()
+    for _ in range(4):
+        for data in files:
+            try_to_decode(data)
+    gc.collect()
+    assert resident_megabytes() - before < 40
+
+
+def resident_megabytes() -> float:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("the memory in use can be read on Linux only")
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def test_threads_decode_side_by_side() -> None:
+    data = [encoded(Image.new("RGB", (50, 40), (i, i, i))) for i in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(decode, data))
+    assert [image.getpixel((3, 3))[0] for image in images] == list(range(20))
+
+
+# The photo
+
+
+def test_a_photo_tells_itself_apart_by_its_pixels() -> None:
+    wide, tall = (Image.new("RGB", size, "red") for size in ((6, 4), (4, 6)))
+    first = Photo.from_bytes(encoded(wide), "a.png")
+    assert (first.width, first.height, first.source, first.name) == (6, 4, "upload", "a.png")
+    assert first.digest == Photo.from_bytes(encoded(wide, "BMP"), "b.bmp").digest
+    assert first.digest != Photo.from_bytes(encoded(tall), "a.png").digest
+    assert len(bytes.fromhex(first.digest)) == 8
+
+
+def test_a_photo_gives_its_pixels() -> None:
+    photo = Photo.from_bytes(encoded(scene()), "scene.png")
+    assert photo.array().dtype == np.uint8
+    assert (photo.array() == np.asarray(scene())).all()
+    photo.array()[:] = 0
+    assert photo.array().any()
+
+
+def test_a_photo_gives_a_jpeg_once_made() -> None:
+    photo = Photo.from_bytes(encoded(scene()), "scene.png")
+    again = Image.open(io.BytesIO(photo.jpeg()))
+    assert (again.format, again.size) == ("JPEG", (40, 24))
+    assert np.abs(pixels(again) - pixels(scene())).mean() < 10
+    assert photo.jpeg() is photo.jpeg()
+
+
+def test_nothing_is_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    for file_format in FORMATS:
+        Photo.from_bytes(encoded(scene(), file_format), "scene").jpeg()
+
+
+# The samples
+
+
+def test_every_sample_has_a_credit_and_can_be_decoded() -> None:
+    assert {entry.file for entry in SAMPLES.values()} == {p.name for p in PHOTOS.glob("*.jpg")}
+    assert next(iter(SAMPLES)) == DEFAULT
+    for key, entry in SAMPLES.items():
+        assert set(entry.title) == {"en", "zh"}
+        assert all([*entry.title.values(), entry.author, entry.licence, entry.source])
+        assert sample(key).name == key
+        assert sample(key) is sample(key)
+
+
+def test_an_unknown_sample_is_refused() -> None:
+    with pytest.raises(ValueError, match="key must be one of night_cafe"):
+        sample("../secret")
+
+
+def test_credits_are_listed_in_the_notices() -> None:
+    notices = (ROOT / "THIRD_PARTY_NOTICES.md").read_text(encoding="utf-8")
+    for entry in SAMPLES.values():
+        assert f"`{entry.file}`" in notices

@@ -1,0 +1,291 @@
+"""The visitor's photo: from whatever bytes arrive to an upright RGB picture, or one sentence.
+
+Nothing here touches the disk, and nothing outlives the call but the picture it returns.
+"""
+
+import hashlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from math import ceil
+from typing import Literal, Self
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_BYTES = 20 * 2**20
+MAX_PIXELS = 50_000_000
+MAX_INPUT_SIDE = 65_535
+MAX_SIDE = 1024
+"""The longest side of a decoded photo, in pixels."""
+
+_MAX_READS = 200_000  # an honest file of 20 MB needs some thousands
+_MAX_SCANNED = 1_000_000_000  # pixels times scans of a progressive JPEG
+_STRIP_PIXELS = 1_000_000
+
+# Tags of a TIFF file.
+_IMAGE_WIDTH, _IMAGE_LENGTH, _BITS_PER_SAMPLE = 256, 257, 258
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# One large photo in memory at a time, however many visitors upload one.
+_decoding = threading.Lock()
+
+# Pillow tells the server's log about odd files, which nobody there can mend.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class Reason(StrEnum):
+    """Why a file cannot be shown."""
+
+    TOO_LARGE = "too_large"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    NOT_A_PHOTO = "not_a_photo"
+    BROKEN = "broken"
+
+
+SENTENCES = {
+    Reason.TOO_LARGE: "The file is larger than 20 MB.",
+    Reason.TOO_MANY_PIXELS: "The picture has more than 50 megapixels or is too long.",
+    Reason.NOT_A_PHOTO: "The file is not a JPEG, PNG, WebP, BMP, GIF or TIFF picture.",
+    Reason.BROKEN: "The picture is damaged and cannot be read.",
+}
+"""What a visitor is told, in English."""
+
+
+class PhotoError(ValueError):
+    """A file that cannot be shown; `reason` says why, `str()` says it in an English sentence."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(SENTENCES[reason])
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo.
+
+    Args:
+        image: RGB, upright, its longest side at most `MAX_SIDE`.
+        name: the sample's key or the uploaded file's name.
+        source: where it comes from.
+        digest: 16 hexadecimal digits that tell photos apart by their pixels.
+    """
+
+    image: Image.Image = field(repr=False, compare=False)
+    name: str
+    source: Literal["sample", "upload"]
+    digest: str
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes, name: str, source: Literal["sample", "upload"] = "upload"
+    ) -> Self:
+        """Decode a file's bytes.
+
+        Raises:
+            PhotoError: as `decode` does.
+        """
+        image = decode(data)
+        digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
+        digest.update(image.tobytes())
+        return cls(image, name, source, digest.hexdigest())
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.image.width
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.image.height
+
+    def array(self) -> np.ndarray:
+        """The pixels, uint8[height, width, 3]."""
+        return np.array(self.image)
+
+    def jpeg(self) -> bytes:
+        """The photo as a JPEG file for the browser."""
+        return self._jpeg
+
+    @cached_property
+    def _jpeg(self) -> bytes:
+        file = io.BytesIO()
+        self.image.save(file, "JPEG", quality=88, subsampling="4:4:4")
+        return file.getvalue()
+
+
+def decode(data: bytes) -> Image.Image:
+    """A file's bytes as a picture.
+
+    The first frame of an animation, turned upright as its EXIF data say, transparency on white,
+    greys of any depth scaled to 8 bits, shrunk until the longest side has `MAX_SIDE` pixels.
+
+    Args:
+        data: a JPEG, PNG, WebP, BMP, GIF or TIFF file of at most 20 MB and 50 megapixels.
+
+    Returns:
+        Mode RGB, at least 1x1.
+
+    Raises:
+        PhotoError: if the bytes are anything else. Nothing else is raised, whatever the bytes.
+
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (2048, 100), 255).save(file, "PNG")
+    >>> decode(file.getvalue()).size
+    (1024, 50)
+    >>> decode(b"not a picture")
+    Traceback (most recent call last):
+    ui.photo.PhotoError: The file is not a JPEG, PNG, WebP, BMP, GIF or TIFF picture.
+    """
+    if len(data) > MAX_BYTES:
+        raise PhotoError(Reason.TOO_LARGE)
+    try:
+        with _decoding, Image.open(_PatientFile(data), formats=FORMATS) as image:
+            _check(image, data)
+            return _upright_rgb(image)
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PhotoError(Reason.NOT_A_PHOTO) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoError(Reason.TOO_MANY_PIXELS) from error
+    except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
+        raise PhotoError(Reason.BROKEN) from error
+
+
+class _PatientFile(io.BytesIO):
+    """A file whose patience ends with parsers that a hostile file leads on crumb by crumb."""
+
+    _reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._reads > _MAX_READS:
+            raise PhotoError(Reason.BROKEN)
+        return super().read(size)
+
+
+def _check(image: Image.Image, data: bytes) -> None:
+    """Raise `PhotoError` if decoding the pixels would take too much memory or time."""
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS or max(image.size) > MAX_INPUT_SIDE:
+        raise PhotoError(Reason.TOO_MANY_PIXELS)
+    if image.format in ("JPEG", "MPO") and pixels * data.count(b"\xff\xda") > _MAX_SCANNED:
+        raise PhotoError(Reason.TOO_MANY_PIXELS)
+    if isinstance(image, TiffImageFile) and _pixels_in_tiles(image.tag_v2) > 2 * MAX_PIXELS:
+        raise PhotoError(Reason.TOO_MANY_PIXELS)
+
+
+def _pixels_in_tiles(tags: Mapping[int, int]) -> int:
+    """The pixels of a TIFF's tiles, which may be far larger than the picture."""
+    width, height = tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1)
+    columns, rows = ceil(tags[_IMAGE_WIDTH] / width), ceil(tags[_IMAGE_LENGTH] / height)
+    return columns * width * rows * height
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """Decode the pixels of an opened file."""
+    size = _fitted(image.size)
+    image.draft(None, (2 * size[0], 2 * size[1]))  # JPEGs can be decoded at a half, a quarter, ...
+    image.load()
+    photo = _shrunk_rgb(image, size)
+    orientation = _orientation(image)
+    return photo.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else photo
+
+
+def _fitted(size: tuple[int, int]) -> tuple[int, int]:
+    """A size with the same aspect ratio, its sides from 1 to `MAX_SIDE`."""
+    scale = min(1.0, MAX_SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _shrunk_rgb(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The picture in RGB at `size`, converted strip by strip: a whole copy could be 200 MB."""
+    factor = max(1, max(image.size) // (2 * MAX_SIDE))
+    reduced = Image.new("RGB", (ceil(image.width / factor), ceil(image.height / factor)))
+    levels = _grey_levels(image)
+    for top, strip in _strips(image, factor):
+        reduced.paste(_rgb(strip, levels).reduce(factor), (0, top // factor))
+    box = (0, 0, image.width / factor, image.height / factor)
+    return reduced.resize(size, Image.Resampling.LANCZOS, box)
+
+
+def _strips(image: Image.Image, rows: int) -> Iterator[tuple[int, Image.Image]]:
+    """Horizontal strips of a multiple of `rows` and the row at which each begins."""
+    height = rows * max(1, _STRIP_PIXELS // (rows * image.width))
+    for top in range(0, image.height, height):
+        yield top, image.crop((0, top, image.width, min(top + height, image.height)))
+
+
+def _rgb(strip: Image.Image, levels: tuple[float, float]) -> Image.Image:
+    """Any mode as RGB, transparency on white; `levels` as `_grey_levels` returns them."""
+    if _is_deep_grey(strip):
+        return _eight_bits(strip, *levels).convert("RGB")
+    if strip.has_transparency_data:
+        white = Image.new("RGBA", strip.size, "white")
+        return Image.alpha_composite(white, strip.convert("RGBA")).convert("RGB")
+    return strip.convert("RGB")
+
+
+def _is_deep_grey(image: Image.Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _eight_bits(strip: Image.Image, black: float, white: float) -> Image.Image:
+    """Greys of any depth as 8 bits; what is not a number is black."""
+    values = (np.asarray(strip, dtype=np.float64) - black) * (255 / (white - black))
+    return Image.fromarray(np.nan_to_num(values, nan=0).clip(0, 255).round().astype(np.uint8))
+
+
+def _grey_levels(image: Image.Image) -> tuple[float, float]:
+    """The values of black and white in a grey picture of more than 8 bits.
+
+    Files of 12 and 16 bits say it. Integers of 32 bits and floats do not: black is 0 and white the
+    first of 1, 255 and 65535 that no pixel exceeds, or else they are the least and greatest value.
+    """
+    if image.mode.startswith("I;16"):
+        bits = image.tag_v2[_BITS_PER_SAMPLE][0] if isinstance(image, TiffImageFile) else 16
+        return 0, 2**bits - 1
+    if not _is_deep_grey(image):
+        return 0, 255
+    least, greatest = _extremes(image)
+    for white in (1, 255, 65535):
+        if least >= 0 and greatest <= white:
+            return 0, white
+    return least, max(greatest, np.nextafter(least, np.inf))
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    """The least and the greatest finite value of a grey picture; 0 and 0 if it has none."""
+    least, greatest = np.inf, -np.inf
+    for _, strip in _strips(image, rows=1):
+        values = np.asarray(strip, dtype=np.float64)
+        finite = values[np.isfinite(values)]
+        least = min(least, finite.min(initial=np.inf))
+        greatest = max(greatest, finite.max(initial=-np.inf))
+    return (least, greatest) if least <= greatest else (0, 0)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 if there is none that can be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF data is no reason to refuse a photo
+        return 1
