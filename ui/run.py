@@ -1,0 +1,183 @@
+"""Explainers on the best device: moved there, timed, and moved back.
+
+torch takes seconds to import, so nothing here imports it before it is needed: the first page is
+painted without it.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import gc
+import importlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One computation.
+
+    Args:
+        function: what ran.
+        device: where, such as "cpu".
+        milliseconds: how long, without the transfers.
+        fell_back: whether the CPU had to step in because the device's memory ran out.
+    """
+
+    function: Callable[..., object]
+    device: str
+    milliseconds: float
+    fell_back: bool
+
+
+current_calls: ContextVar[list[Call] | None] = ContextVar("current_calls", default=None)
+"""A list that is put here receives a `Call` from every `run` in the same thread."""
+
+
+def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call `function` on the chosen device and return its result on the CPU.
+
+    Tensors and networks are moved to the device, also those inside lists, tuples, dicts and
+    dataclasses; a `torch.Generator` stays where it is. If the device's memory runs out, the CPU
+    repeats the computation.
+
+    >>> import torch
+    >>> run(torch.add, torch.ones(2), 1)
+    tensor([2., 2.])
+    """
+    torch = _torch()
+    chosen = device()
+    fell_back = False
+    try:
+        result, milliseconds = _timed(function, args, kwargs, chosen)
+    except torch.OutOfMemoryError:
+        if chosen.type == "cpu":
+            raise
+        fell_back = True
+    if fell_back:  # outside of the handler, which would keep the device's tensors alive
+        chosen = torch.device("cpu")
+        result, milliseconds = _timed(function, args, kwargs, chosen)
+    calls = current_calls.get()
+    if calls is not None:
+        calls.append(Call(function, str(chosen), milliseconds, fell_back))
+    return result
+
+
+def device() -> torch.device:
+    """Where explainers run: CUDA, else MPS, else the CPU, or what VISION_DEVICE names.
+
+    Raises:
+        ValueError: if VISION_DEVICE names a device that this machine does not have.
+    """
+    torch = _torch()
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = [*(name for name in present if present[name]), "cpu"]
+    name = os.environ.get("VISION_DEVICE", available[0])
+    if name.partition(":")[0] not in available:
+        raise ValueError(f"VISION_DEVICE must be one of {', '.join(available)}, got {name!r}")
+    return torch.device(name)
+
+
+def network(name: str) -> torch.nn.Module:
+    """A network of `explainers.models` by the name of its function, on the device.
+
+    It is loaded once and shared by all visitors.
+    """
+    with _loading:
+        if name not in _networks:
+            models = importlib.import_module("explainers.models")
+            _networks[name] = getattr(models, name)().to(device())
+        return _networks[name]
+
+
+_networks: dict[str, torch.nn.Module] = {}
+_loading = threading.Lock()
+
+
+@cache
+def warm_up() -> threading.Thread:
+    """Import torch in the background, once, so that the first concept does not wait for it."""
+    thread = threading.Thread(target=_warm_up, name="warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _warm_up() -> None:
+    _torch()
+    importlib.import_module("explainers.models")
+    gc.collect()
+    gc.freeze()  # or every rerun would search torch's thousand modules for garbage
+
+
+@cache
+def _torch() -> Any:
+    """The library, set to half of the cores.
+
+    Visitors share the machine, and a thread that waits for a busy core costs far more than it
+    gains: on two busy cores the detector needs 50 ms with one thread and 200 to 700 with two.
+    """
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    return torch
+
+
+def _timed(
+    function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any], place: torch.device
+) -> tuple[R, float]:
+    """The result, on the CPU, and the milliseconds that `function` took on the device `place`."""
+    function, args, kwargs = _moved((function, args, kwargs), place)
+    _synchronize(place)
+    started = time.perf_counter()
+    result = function(*args, **kwargs)
+    _synchronize(place)
+    milliseconds = (time.perf_counter() - started) * 1000
+    return _moved(result, _torch().device("cpu")), milliseconds
+
+
+def _synchronize(place: torch.device) -> None:
+    """Wait until `place` has done what was asked of it."""
+    if place.type == "cuda":
+        _torch().cuda.synchronize(place)
+    elif place.type == "mps":
+        _torch().mps.synchronize()
+
+
+def _moved(value: Any, place: torch.device) -> Any:
+    """`value` with every tensor and network in it on `place`."""
+    torch = _torch()
+    if isinstance(value, torch.Tensor):
+        single = place.type == "mps" and value.dtype == torch.float64  # MPS knows no float64
+        return value.to(place, torch.float32 if single else value.dtype)
+    if isinstance(value, torch.nn.Module):
+        here = all(parameter.device.type == place.type for parameter in value.parameters())
+        return value if here else copy.deepcopy(value).to(place)  # others may be using it
+    if isinstance(value, dict):
+        return {key: _moved(item, place) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_moved(item, place) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(item, place) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _moved_fields(value, place)
+    return value
+
+
+def _moved_fields(value: Any, place: torch.device) -> Any:
+    """A dataclass with its fields on `place`; the same object if there is nothing to move."""
+    old = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    new = {name: _moved(item, place) for name, item in old.items()}
+    changed = {name: item for name, item in new.items() if item is not old[name]}
+    return dataclasses.replace(value, **changed) if changed else value
