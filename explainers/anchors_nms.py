@@ -164,9 +164,7 @@ class LayoutCounts:
     inside: int
 
 
-def count_layout(
-    anchors: Float[Tensor, "n 4"], image_size: tuple[Number, Number]
-) -> LayoutCounts:
+def count_layout(anchors: Float[Tensor, "n 4"], image_size: tuple[Number, Number]) -> LayoutCounts:
     """Count the anchors of a layout.
 
     Raises:
@@ -493,7 +491,6 @@ def nms_steps(
     classes = _check_candidates(boxes, scores, classes)
     iou = unchecked_iou(boxes[kept], boxes)
     drops = (iou > iou_threshold) & (classes[kept][:, None] == classes)
-    drops[:, kept] = False
     # A dropped box went at the first step that drops it: count the steps before.
     removed_at = (~drops).long().cumprod(dim=0).sum(dim=0)
     removed_at[kept] = torch.arange(len(kept), device=kept.device)

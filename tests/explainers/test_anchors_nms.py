@@ -8,9 +8,19 @@ from jaxtyping import TypeCheckError
 from torch.testing import assert_close
 
 from explainers.anchors_nms import (
+    CHOSEN,
+    GONE,
+    KEPT,
+    REMOVED,
+    WAITING,
     AnchorMap,
+    LabelCounts,
+    LayoutCounts,
     anchor_map,
+    count_labels,
+    count_layout,
     inside_image,
+    iou_histogram,
     make_anchors,
     match_anchors,
     nms,
@@ -18,6 +28,7 @@ from explainers.anchors_nms import (
     sample_minibatch,
     simulate_candidates,
     soft_nms,
+    suppression_states,
     survivors,
     sweep_nms,
 )
@@ -139,6 +150,7 @@ class TestAnchors:
         inside = inside_image(as_boxes(rows, dtype, device), image_size=(20, 40))
         assert inside.tolist() == [True, False, False, False, True]
         assert inside_image(as_boxes([], dtype, device), (20, 40)).shape == (0,)
+        assert count_layout(as_boxes(rows, dtype, device), (20, 40)) == LayoutCounts(5, inside=2)
 
 
 class TestAnchorMap:
@@ -258,6 +270,24 @@ class TestMatching:
             ious.index(best[j]) if best[j] > 0 else -1 for j, ious in enumerate(column)
         ]
         assert match.rescued.tolist() == [0 < iou <= positive for iou in best]
+        count = match.label.tolist().count
+        assert count_labels(match) == LabelCounts(
+            positive=count(1),
+            ignored=count(-1),
+            negative=count(0),
+            rescued=match.rescued.tolist().count(True),
+        )
+
+
+class TestHistogram:
+    def test_worked_by_hand(self, device, dtype):
+        """Bins are closed below and open above, but for the last."""
+        iou = numbers([0, 0.24, 0.25, 0.5, 0.74, 0.75, 1], dtype, device)
+        assert iou_histogram(iou, bins=4).tolist() == [2, 1, 2, 2]
+        assert iou_histogram(iou, bins=1).tolist() == [7]
+
+    def test_empty(self, device, dtype):
+        assert iou_histogram(numbers([], dtype, device), bins=3).tolist() == [0, 0, 0]
 
 
 class TestMiniBatch:
@@ -358,11 +388,11 @@ class TestNms:
         assert nms(boxes, scores, 0.49).tolist() == [0]
 
     def test_a_threshold_means_the_same_in_float32(self):
-        """IoU 7/10 in float32 lies below the double 0.7, and equals the float32 0.7."""
-        boxes = as_boxes([[0, 0, 10, 10], [0, 0, 10, 7]], torch.float32)
+        """IoU 6/10 in float32 lies above the double 0.6, and equals the float32 0.6."""
+        boxes = as_boxes([[0, 0, 10, 10], [0, 0, 10, 6]], torch.float32)
         scores = numbers([0.9, 0.8], torch.float32)
-        assert nms(boxes, scores, 0.7).tolist() == [0, 1]
-        for thresholds in (numbers([0.7], torch.float32), numbers([0.7], torch.float64)):
+        assert nms(boxes, scores, 0.6).tolist() == [0, 1]
+        for thresholds in (numbers([0.6], torch.float32), numbers([0.6], torch.float64)):
             assert sweep_nms(boxes, scores, thresholds).tolist() == [[True, True]]
 
     def test_a_dropped_box_drops_nothing(self):
@@ -493,10 +523,23 @@ class TestSteps:
             left -= set((steps.removed_at == step).nonzero()[:, 0].tolist())
         assert not left
 
+    @given(candidates(), fractions)
+    def test_the_states_of_a_replay(self, found, iou_threshold):
+        """Each box waits, is chosen or removed at its own step, and is kept or gone after it."""
+        boxes, scores, _ = found
+        steps = nms_steps(as_boxes(boxes), numbers(scores), iou_threshold)
+        states = suppression_states(steps)
+        assert states.shape == (len(steps.kept) + 1, len(boxes))
+        for i, at in enumerate(steps.removed_at.tolist()):
+            now, after = (REMOVED, GONE) if steps.removed_by[i] >= 0 else (CHOSEN, KEPT)
+            expected = [WAITING] * (at + 1) + [now] + [after] * (len(steps.kept) - at - 1)
+            assert states[:, i].tolist() == expected
+
     def test_empty(self, device, dtype):
         steps = nms_steps(as_boxes([], dtype, device), numbers([], dtype, device), 0.5)
         fields = (steps.order, steps.kept, steps.removed_by, steps.removed_iou, steps.removed_at)
         assert all(field.shape == (0,) for field in fields)
+        assert suppression_states(steps).shape == (1, 0)
 
 
 class TestSurvivors:
@@ -655,7 +698,7 @@ SCORES = numbers([0.9, 0.8], torch.float32)
 BACKWARDS = as_boxes([[10, 0, 0, 10], [0, 0, 1, 1]], torch.float32)
 NOT_A_NUMBER = numbers([0.5, torch.nan], torch.float32)
 HALF = numbers([0.5], torch.float32)
-KEPT = torch.ones((1, 2), dtype=torch.bool)
+MASK = torch.ones((1, 2), dtype=torch.bool)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -680,6 +723,7 @@ class TestErrors:
             (lambda: match_anchors(BOXES, BOXES, 0.3, 0.7), r"negative is 0.7, positive is 0.3"),
             (lambda: match_anchors(BOXES, BOXES, 1.1), r"positive is 1.1: 0 <= negative"),
             (lambda: match_anchors(BOXES, BOXES, 0.7, -0.1), r"negative is -0.1"),
+            (lambda: iou_histogram(HALF, bins=0), r"bins is 0: at least 1"),
             (lambda: sample_minibatch(torch.tensor([2]), generator()), r"label is .*values -1, 0"),
             (lambda: sample_minibatch(torch.tensor([[1]]), generator()), r"label is .*shape \[n\]"),
             (lambda: sample_minibatch(torch.tensor([1]), generator(), 0), r"size is 0: at least 1"),
@@ -692,10 +736,10 @@ class TestErrors:
             (lambda: sweep_nms(BOXES, SCORES, HALF[0]), r"iou_thresholds has shape \[\]"),
             (lambda: sweep_nms(BOXES, SCORES, NOT_A_NUMBER), r"iou_thresholds has nan"),
             (lambda: nms_steps(BOXES, SCORES, torch.nan), r"iou_threshold is nan"),
-            (lambda: survivors(KEPT, SCORES[:1], HALF), r"kept has shape \[1, 2\], scores \[1\]"),
-            (lambda: survivors(KEPT[0], SCORES, HALF), r"kept has shape \[2\]"),
-            (lambda: survivors(KEPT, NOT_A_NUMBER, HALF), r"scores has nan: finite"),
-            (lambda: survivors(KEPT, SCORES, HALF * 4), r"score_thresholds has 2: "),
+            (lambda: survivors(MASK, SCORES[:1], HALF), r"kept has shape \[1, 2\], scores \[1\]"),
+            (lambda: survivors(MASK[0], SCORES, HALF), r"kept has shape \[2\]"),
+            (lambda: survivors(MASK, NOT_A_NUMBER, HALF), r"scores has nan: finite"),
+            (lambda: survivors(MASK, SCORES, HALF * 4), r"score_thresholds has 2: "),
             (lambda: soft_nms(BOXES, SCORES - 1), r"scores has a minimum of -0.2"),
             (lambda: soft_nms(BOXES, SCORES, "hard"), r"method is 'hard': 'linear' or 'gaussian'"),
             (lambda: soft_nms(BOXES, SCORES, iou_threshold=2), r"iou_threshold is 2"),
