@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import plotly.colors
@@ -80,9 +80,9 @@ class Boxes:
         score_slider: key of a slider that hides boxes by score.
         score_values: [s]; a box is shown if its score >= score_values[position].
         labels: [n] texts on the boxes, "" for none.
-        values: [n] numbers of the hover tip, NaN for none, with three significant digits.
-        value_label: what the values are, such as "IoU".
-        tips: [n] whole hover texts; they replace label and value.
+        columns: [n] or [n, c] numbers of the hover tip, NaN where a box has none.
+        tip: hover text behind the label; {0} stands for the first column, {1} for the second, with
+            three significant digits.
         opacity: of the layer, in [0, 1].
         width: of the lines, in CSS pixels.
         fill_opacity: of the boxes' insides, in [0, 1].
@@ -90,10 +90,11 @@ class Boxes:
         hover: whether pointing at a box highlights it and shows its tip.
         pickable: whether a click picks a box; asks for `hover`.
 
-    >>> Boxes("anchors", [[0, 0, 8, 8], [4, 4, 20, 20]], values=[0.5, 0.25], value_label="IoU").n
-    2
+    >>> Boxes("anchors", [[0, 0, 8, 8], [4, 4, 20, 20]], columns=[0.5, 0.25], tip="IoU {0}").hover
+    True
     """
 
+    kind: ClassVar[str] = "boxes"
     name: str
     boxes: ArrayLike
     palette: tuple[str, ...] = ("#0072B2",)
@@ -103,9 +104,8 @@ class Boxes:
     score_slider: str = ""
     score_values: ArrayLike | None = None
     labels: Sequence[str] | None = None
-    values: ArrayLike | None = None
-    value_label: str = ""
-    tips: Sequence[str] | None = None
+    columns: ArrayLike | None = None
+    tip: str = ""
     opacity: float = 1.0
     width: float = 1.5
     fill_opacity: float = 0.0
@@ -113,22 +113,18 @@ class Boxes:
     hover: bool = True
     pickable: bool = False
 
-    @property
-    def n(self) -> int:
-        """Number of boxes."""
-        return len(np.asarray(self.boxes))
-
     def encode(self, size: tuple[int, int]) -> Encoded:
         """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
         boxes = _corners("boxes", self.boxes)
         count = len(boxes)
         _colours("palette", self.palette)
         _fractions(opacity=self.opacity, fill_opacity=self.fill_opacity)
-        for name, texts in (("labels", self.labels), ("tips", self.tips)):
-            if texts is not None:
-                _length(name, texts, count)
+        if self.labels is not None:
+            _length("labels", self.labels, count)
         if self.pickable and not self.hover:
             raise ValueError("pickable is True, it asks for hover=True")
+        if bool(self.tip) != (self.columns is not None):
+            raise ValueError("columns and tip go together, one of them is missing")
         if bool(self.score_slider) != (self.score_values is not None):
             raise ValueError("score_slider and score_values go together, one of them is missing")
         if self.score_slider and self.scores is None:
@@ -136,17 +132,20 @@ class Boxes:
         arrays = {"boxes": boxes}
         if self.category is not None:
             arrays["category"] = self._categories(count)
-        for name, values in (("scores", self.scores), ("values", self.values)):
-            if values is not None:
-                _length(name, arr := np.asarray(values, np.float32), count)
-                arrays[name] = arr
+        if self.scores is not None:
+            arrays["scores"] = np.asarray(self.scores, np.float32)
+            _length("scores", arrays["scores"], count)
+        if self.columns is not None:
+            columns = np.asarray(self.columns, np.float32)
+            arrays["columns"] = columns[:, None] if columns.ndim == 1 else columns
+            _length("columns", columns, count)
         if self.score_values is not None:
             arrays["score_values"] = np.asarray(self.score_values, np.float32)
         names = (
-            "palette slider score_slider labels value_label tips opacity width fill_opacity "
-            "dashed hover pickable"
+            "palette slider score_slider labels tip opacity width fill_opacity dashed hover "
+            "pickable"
         )
-        return _header("boxes", self, names), arrays
+        return _header(self, names), arrays
 
     def _categories(self, count: int) -> np.ndarray:
         category = np.asarray(self.category)
@@ -182,6 +181,7 @@ class HeatMap:
     'viridis'
     """
 
+    kind: ClassVar[str] = "heat"
     name: str
     values: ArrayLike
     low: float
@@ -198,7 +198,7 @@ class HeatMap:
         values = np.asarray(self.values)
         if values.ndim not in (2, 3):
             raise ValueError(f"values has shape {values.shape}, allowed are [h, w] and [t, h, w]")
-        header, arrays = _heat("heat", self, values, size)
+        header, arrays = _heat(self, values, size)
         return header | {"slider": self.slider}, arrays
 
 
@@ -219,6 +219,7 @@ class Grid:
     20
     """
 
+    kind: ClassVar[str] = "grid"
     rows: int
     columns: int
     width: float
@@ -232,7 +233,7 @@ class Grid:
         _colours("colour", (self.colour,))
         _fractions(opacity=self.opacity)
         _cells(self)
-        header = _header("grid", self, "rows columns colour opacity")
+        header = _header(self, "rows columns colour opacity")
         return header | {"extent": (0, 0, self.width, self.height)}, {}
 
 
@@ -251,6 +252,7 @@ class Points:
     4
     """
 
+    kind: ClassVar[str] = "points"
     name: str
     xy: ArrayLike
     colour: str = "#0072B2"
@@ -263,7 +265,7 @@ class Points:
         xy = _table("xy", self.xy, 2)
         if self.labels is not None:
             _length("labels", self.labels, len(xy))
-        return _header("points", self, "colour radius labels"), {"xy": xy}
+        return _header(self, "colour radius labels"), {"xy": xy}
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,34 +278,37 @@ class CellHover:
         columns: number of columns.
         width: extent of the grid in photo pixels from the left edge.
         height: extent of the grid in photo pixels from the upper edge.
-        boxes: [rows·columns·k, 4] corners in photo pixels, row by row, k for each cell.
-        k: boxes for each cell.
+        boxes: [k, 4] the first cell's boxes, corners in photo pixels; every cell has the same,
+            moved to its place.
         palette: one colour for all boxes of a cell, or one for each.
+        cell: index of the cell shown while none is pointed at or pinned.
         hint: line below the stage.
 
-    >>> CellHover("cells", 1, 2, 32, 16, [[0, 0, 16, 16], [16, 0, 32, 16]], k=1).columns
+    >>> CellHover("cells", 1, 2, 32, 16, [[-8, -8, 24, 24], [4, 4, 12, 12]], cell=0).columns
     2
     """
 
+    kind: ClassVar[str] = "cells"
     name: str
     rows: int
     columns: int
     width: float
     height: float
     boxes: ArrayLike
-    k: int
     palette: tuple[str, ...] = ("#0072B2",)
+    cell: int | None = None
     hint: str = ""
 
     def encode(self, size: tuple[int, int]) -> Encoded:
         """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
         _cells(self)
         _colours("palette", self.palette)
-        if len(self.palette) not in (1, self.k):
-            raise ValueError(f"palette has {len(self.palette)} colours, allowed are 1 and {self.k}")
         boxes = _corners("boxes", self.boxes)
-        _length("boxes", boxes, self.rows * self.columns * self.k)
-        header = _header("cells", self, "rows columns k palette hint")
+        if len(self.palette) not in (1, len(boxes)):
+            raise ValueError(
+                f"palette has {len(self.palette)} colours, allowed are 1 and {len(boxes)}"
+            )
+        header = _header(self, "rows columns palette cell hint")
         return header | {"extent": (0, 0, self.width, self.height)}, {"boxes": boxes}
 
 
@@ -323,6 +328,7 @@ class PatchMaps:
         opacity: of the map, in [0, 1].
         smooth: whether neighbouring values blend.
         extent: part of the photo that patches and maps cover; the whole photo if None.
+        cell: index of the patch whose map is shown while none is pointed at or pinned.
         hint: line below the stage.
 
     >>> import numpy as np
@@ -330,6 +336,7 @@ class PatchMaps:
     True
     """
 
+    kind: ClassVar[str] = "patches"
     name: str
     rows: int
     columns: int
@@ -341,6 +348,7 @@ class PatchMaps:
     opacity: float = 0.7
     smooth: bool = True
     extent: Extent | None = None
+    cell: int | None = None
     hint: str = ""
 
     def encode(self, size: tuple[int, int]) -> Encoded:
@@ -351,8 +359,8 @@ class PatchMaps:
             raise ValueError(
                 f"maps has shape {maps.shape}, allowed is [{self.rows * self.columns}, h, w]"
             )
-        header, arrays = _heat("patches", self, maps, size)
-        return header | _header("patches", self, "rows columns hint"), arrays
+        header, arrays = _heat(self, maps, size)
+        return header | _header(self, "rows columns cell hint"), arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,6 +380,7 @@ class Drawn:
     True
     """
 
+    kind: ClassVar[str] = "drawn"
     name: str
     boxes: ArrayLike = ()
     labels: Sequence[str] | None = None
@@ -386,10 +395,101 @@ class Drawn:
         boxes = _corners("boxes", self.boxes)
         if len(boxes) > MOST_BOXES:
             raise ValueError(f"boxes has {len(boxes)} rows, allowed are at most {MOST_BOXES}")
-        return _header("drawn", self, "labels colour editable live hint"), {}
+        return _header(self, "labels colour editable live hint"), {}
 
 
 Layer = Boxes | HeatMap | Grid | Points | CellHover | PatchMaps | Drawn
+
+
+# ---------------------------------------------------------------- what the browser is sent
+
+
+def _header(layer: Layer, names: str) -> dict[str, Any]:
+    return {name: getattr(layer, name) for name in ("kind", "name", *names.split())}
+
+
+def _heat(layer: HeatMap | PatchMaps, values: np.ndarray, size: tuple[int, int]) -> Encoded:
+    if layer.colours not in _SCALES:
+        raise ValueError(f"colours is {layer.colours!r}, allowed are {', '.join(_SCALES)}")
+    if not (math.isfinite(layer.low) and math.isfinite(layer.high) and layer.low < layer.high):
+        raise ValueError(f"low is {layer.low}, allowed are numbers below high, {layer.high}")
+    if layer.colours == "diverging" and layer.low != -layer.high:
+        raise ValueError(f"low is {layer.low}, diverging colours ask for {-layer.high}")
+    if not values.size:
+        raise ValueError(f"the map has shape {values.shape}, none of its sides may be 0")
+    _fractions(opacity=layer.opacity)
+    levels, first, step = _levels(values)
+    header = _header(layer, "low high label opacity smooth")
+    header |= {"extent": layer.extent or (0, 0, *size), "first": first, "step": step}
+    return header, {"values": levels, "lut": _lut(layer.colours)}
+
+
+def _levels(values: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Values as uint16: `first + level * step`, fine enough for colours and for the hover tip."""
+    known = np.isfinite(values)
+    first = float(values.min(initial=np.inf, where=known)) if known.any() else 0.0
+    last = float(values.max(initial=-np.inf, where=known)) if known.any() else 0.0
+    step = (last - first) / (_NOTHING - 1) or 1.0
+    levels = np.rint((np.where(known, values, first) - first) / step)
+    return np.where(known, levels, _NOTHING).astype(np.uint16), first, step
+
+
+def _lut(colours: str) -> np.ndarray:
+    scale = plotly.colors.sample_colorscale(_SCALES[colours], 256, colortype="tuple")
+    return np.rint(np.array(scale) * 255).astype(np.uint8)
+
+
+def _table(name: str, values: ArrayLike, columns: int) -> np.ndarray:
+    array = np.asarray(values, np.float32)
+    if not array.size:
+        return np.zeros((0, columns), np.float32)
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise ValueError(f"{name} has shape {array.shape}, allowed is [n, {columns}]")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds values that are not finite")
+    return array
+
+
+def _corners(name: str, values: ArrayLike) -> np.ndarray:
+    return _table(name, values, 4)
+
+
+def _length(name: str, values: Sequence[Any] | np.ndarray, count: int) -> None:
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} entries, allowed are {count}")
+
+
+def _colours(name: str, colours: Sequence[str]) -> None:
+    if not 0 < len(colours) < HIDDEN:
+        raise ValueError(f"{name} has {len(colours)} colours, allowed are 1 to {HIDDEN - 1}")
+    for colour in colours:
+        if not _HEX.fullmatch(colour):
+            raise ValueError(f"{name} holds {colour!r}, allowed is #rrggbb")
+
+
+def _fractions(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value}, allowed is [0, 1]")
+
+
+def _counts(layer: Grid | CellHover | PatchMaps) -> None:
+    for name in ("rows", "columns"):
+        if getattr(layer, name) < 1:
+            raise ValueError(f"{name} is {getattr(layer, name)}, allowed is 1 and above")
+    cell, cells = getattr(layer, "cell", None), layer.rows * layer.columns
+    if cell is not None and not 0 <= cell < cells:
+        raise ValueError(f"cell is {cell}, allowed are 0 to {cells - 1}")
+
+
+def _cells(layer: Grid | CellHover) -> None:
+    _counts(layer)
+    for name in ("width", "height"):
+        if not 0 < getattr(layer, name) < math.inf:
+            raise ValueError(f"{name} is {getattr(layer, name)}, allowed is above 0")
+
+
+# ---------------------------------------------------------------- the stage
 
 
 @dataclass(frozen=True)
@@ -447,15 +547,14 @@ def stage(
         raise ValueError("size is None, without a photo it is (width, height)")
     size = (photo.width, photo.height) if photo is not None else size
     _check(layers, label, margin, strings)
-    drawn = next((layer for layer in layers if isinstance(layer, Drawn)), None)
-    event = stage_event(key, size, boxes=drawn and drawn.boxes, revision=revision)
-    event = _within(event, layers)
-    headers: list[dict[str, Any]] = []
-    arrays: dict[str, np.ndarray | bytes] = {}
-    for layer in layers:
-        header, parts = layer.encode(size)
-        headers.append(header)
-        arrays |= {f"{layer.name}.{part}": values for part, values in parts.items()}
+    encoded = [layer.encode(size) for layer in layers]
+    drawn = next((layer.boxes for layer in layers if isinstance(layer, Drawn)), None)
+    event = _within(stage_event(key, size, boxes=drawn, revision=revision), encoded)
+    arrays: dict[str, np.ndarray | bytes] = {
+        f"{header['name']}.{part}": values
+        for header, parts in encoded
+        for part, values in parts.items()
+    }
     jpeg = photo.jpeg() if photo is not None else b""
     if jpeg:
         arrays["photo"] = jpeg
@@ -466,7 +565,7 @@ def stage(
         "margin": margin,
         "label": label,
         "step": step,
-        "layers": headers,
+        "layers": [header for header, _ in encoded],
         "strings": STRINGS | dict(strings or {}),
         "colours": _COLOURS,
         "most_boxes": MOST_BOXES,
@@ -544,7 +643,7 @@ def _drawn(value: Any, size: tuple[int, int]) -> list[tuple[float, float, float,
 def _drawn_box(row: Any, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
     if not isinstance(row, list | tuple) or len(row) != 4:
         return None
-    if not all(isinstance(place, int | float) and math.isfinite(place) for place in row):
+    if not all(isinstance(place, int | float) and -1e9 < place < 1e9 for place in row):
         return None
     x1, y1, x2, y2 = (
         min(max(float(place), 0.0), float(side)) for place, side in zip(row, size * 2, strict=True)
@@ -552,65 +651,20 @@ def _drawn_box(row: Any, size: tuple[int, int]) -> tuple[float, float, float, fl
     return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
 
 
-def _within(event: StageEvent, layers: Sequence[Layer]) -> StageEvent:
+def _within(event: StageEvent, encoded: Sequence[Encoded]) -> StageEvent:
     """The event without what the layers of this run do not hold."""
-    boxes = {layer.name: layer.n for layer in layers if isinstance(layer, Boxes) and layer.pickable}
-    cells = next(
-        (
-            layer.rows * layer.columns
-            for layer in layers
-            if isinstance(layer, CellHover | PatchMaps)
-        ),
-        0,
-    )
+    cells, boxes = 0, {}
+    for header, arrays in encoded:
+        if header.get("pickable"):
+            boxes[header["name"]] = len(arrays["boxes"])
+        if header["kind"] in ("cells", "patches"):
+            cells = header["rows"] * header["columns"]
     picked, cell = event.picked, event.cell
     return replace(
         event,
         picked=picked if picked and picked[1] < boxes.get(picked[0], 0) else None,
         cell=cell if cell is not None and cell < cells else None,
     )
-
-
-# ---------------------------------------------------------------- what the browser is sent
-
-
-def _header(kind: str, layer: Layer, names: str) -> dict[str, Any]:
-    return {"kind": kind, "name": layer.name} | {
-        name: getattr(layer, name) for name in names.split()
-    }
-
-
-def _heat(
-    kind: str, layer: HeatMap | PatchMaps, values: np.ndarray, size: tuple[int, int]
-) -> Encoded:
-    if layer.colours not in _SCALES:
-        raise ValueError(f"colours is {layer.colours!r}, allowed are {', '.join(_SCALES)}")
-    if not (math.isfinite(layer.low) and math.isfinite(layer.high) and layer.low < layer.high):
-        raise ValueError(f"low is {layer.low}, allowed are numbers below high, {layer.high}")
-    if layer.colours == "diverging" and layer.low != -layer.high:
-        raise ValueError(f"low is {layer.low}, diverging colours ask for {-layer.high}")
-    if not values.size:
-        raise ValueError(f"the map has shape {values.shape}, none of its sides may be 0")
-    _fractions(opacity=layer.opacity)
-    levels, first, step = _levels(values)
-    header = _header(kind, layer, "low high label opacity smooth")
-    header |= {"extent": layer.extent or (0, 0, *size), "first": first, "step": step}
-    return header, {"values": levels, "lut": _lut(layer.colours)}
-
-
-def _levels(values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Values as uint16: `first + level * step`, fine enough for colours and for the hover tip."""
-    known = np.isfinite(values)
-    first = float(values.min(initial=np.inf, where=known)) if known.any() else 0.0
-    last = float(values.max(initial=-np.inf, where=known)) if known.any() else 0.0
-    step = (last - first) / (_NOTHING - 1) or 1.0
-    levels = np.rint((np.where(known, values, first) - first) / step)
-    return np.where(known, levels, _NOTHING).astype(np.uint16), first, step
-
-
-def _lut(colours: str) -> np.ndarray:
-    scale = plotly.colors.sample_colorscale(_SCALES[colours], 256, colortype="tuple")
-    return np.rint(np.array(scale) * 255).astype(np.uint8)
 
 
 # ---------------------------------------------------------------- checks
@@ -632,54 +686,6 @@ def _check(
             raise ValueError(f"name is {name!r}, allowed are a letter, then letters, digits, -, _")
         if names.count(name) > 1:
             raise ValueError(f"name {name!r} is used twice among layers")
-    for kinds in ((Drawn,), (CellHover, PatchMaps)):
+    for kinds, several in ((Drawn, "Drawn"), (CellHover | PatchMaps, "CellHover or PatchMaps")):
         if sum(isinstance(layer, kinds) for layer in layers) > 1:
-            several = " or ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"layers has more than one {several}")
-
-
-def _table(name: str, values: ArrayLike, columns: int) -> np.ndarray:
-    array = np.asarray(values, np.float32)
-    if not array.size:
-        return np.zeros((0, columns), np.float32)
-    if array.ndim != 2 or array.shape[1] != columns:
-        raise ValueError(f"{name} has shape {array.shape}, allowed is [n, {columns}]")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds values that are not finite")
-    return array
-
-
-def _corners(name: str, values: ArrayLike) -> np.ndarray:
-    return _table(name, values, 4)
-
-
-def _length(name: str, values: Sequence[Any] | np.ndarray, count: int) -> None:
-    if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} entries, allowed are {count}")
-
-
-def _colours(name: str, colours: Sequence[str]) -> None:
-    if not 0 < len(colours) < HIDDEN:
-        raise ValueError(f"{name} has {len(colours)} colours, allowed are 1 to {HIDDEN - 1}")
-    for colour in colours:
-        if not _HEX.fullmatch(colour):
-            raise ValueError(f"{name} holds {colour!r}, allowed is #rrggbb")
-
-
-def _fractions(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} is {value}, allowed is [0, 1]")
-
-
-def _counts(layer: Grid | CellHover | PatchMaps) -> None:
-    for name in ("rows", "columns"):
-        if getattr(layer, name) < 1:
-            raise ValueError(f"{name} is {getattr(layer, name)}, allowed is 1 and above")
-
-
-def _cells(layer: Grid | CellHover) -> None:
-    _counts(layer)
-    for name in ("width", "height"):
-        if not 0 < getattr(layer, name) < math.inf:
-            raise ValueError(f"{name} is {getattr(layer, name)}, allowed is above 0")

@@ -60,8 +60,8 @@ def boxes() -> None:
         score_slider="score",
         score_values=[0.0, 0.3, 0.5],
         labels=["person", "cup", "chair", ""],
-        values=[0.53, 0.12345, 1234.5, np.nan],
-        value_label="IoU",
+        columns=[0.53, 0.12345, 1234.5, np.nan],
+        tip="IoU {0}",
         pickable=True,
     )
     event = stage(photo, [layer], key="stage", label="Boxes on a test picture", step="nms")
@@ -69,11 +69,9 @@ def boxes() -> None:
 
 
 def cells() -> None:
-    rows, columns, k = 4, 6, 3
-    row, column, shape = np.mgrid[0:rows, 0:columns, 0:k].reshape(3, -1)
-    x, y = column * 80 + 40, row * 80 + 40
-    half = np.array([[30, 60], [60, 30], [60, 60]])[shape]
-    corners = np.stack([x - half[:, 0], y - half[:, 1], x + half[:, 0], y + half[:, 1]], 1)
+    rows, columns = 4, 6
+    half = np.array([[30, 60], [60, 30], [60, 60]])
+    corners = np.concatenate([40 - half, 40 + half], axis=1)
     layers = [
         Grid(rows, columns, 480, 320),
         CellHover(
@@ -83,9 +81,8 @@ def cells() -> None:
             480,
             320,
             corners,
-            k,
             (GREEN, RED, "#0072B2"),
-            "Point at a cell.",
+            hint="Point at a cell.",
         ),
     ]
     event = stage(photo, layers, key="stage", label="Anchors of a cell", margin=0.1)
@@ -136,8 +133,8 @@ def crowd() -> None:
         palette=(GREEN, RED, GREY),
         category=category,
         slider="iou",
-        values=np.linspace(0, 1, 20_000),
-        value_label="IoU",
+        columns=np.linspace(0, 1, 20_000),
+        tip="IoU {0}",
     )
     stage(photo, [layer], key="stage", label="20,000 boxes")
 
@@ -172,8 +169,10 @@ def look() -> None:
                 "chair",
             ],
             scores=[0.91, 0.88, 0.62, 0.41, 0.2, 0.35, 0.5, 0.45],
-            values=[0.91, 0.88, 0.62, 0.41, 0.2, 0.35, 0.5, 0.45],
-            value_label="score",
+            columns=np.array([0.91, 0.88, 0.62, 0.41, 0.2, 0.35, 0.5, 0.45, *range(8)])
+            .reshape(2, 8)
+            .T,
+            tip="score {0}   class {1}",
             pickable=True,
         ),
         Drawn("objects", [(230, 202, 456, 400)], labels=["billiard table"], hint="Drag to draw."),

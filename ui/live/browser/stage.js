@@ -17,11 +17,14 @@ if (!document.querySelector(`link[href="${sheet}"]`)) {
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
+const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
 // Three significant digits, as plain as possible.
-export function number(value) {
+function number(value) {
+  if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size && (size < 1e-4 || size >= 1e6)) return value.toExponential(2);
-  return new Intl.NumberFormat("en", { maximumSignificantDigits: 3 }).format(value);
+  const text = size && (size < 1e-4 || size >= 1e6) ? value.toExponential(2) : plain.format(value);
+  return text.replace("-", "−");
 }
 
 class Stage {
@@ -222,7 +225,7 @@ class Stage {
   }
 
   get activeCell() {
-    return this.pinned ?? this.cell;
+    return this.pinned ?? this.cell ?? this.grid?.cell ?? null;
   }
 
   layer(name) {
@@ -277,11 +280,12 @@ class Stage {
 
   boxText([name, index]) {
     const layer = this.layer(name);
-    const { values } = layer.arrays;
-    if (layer.tips) return layer.tips[index];
-    const value = values && Number.isFinite(values.data[index])
-      ? `${layer.value_label} ${number(values.data[index])}`.trim() : "";
-    return [layer.labels?.[index], value].filter(Boolean).join(" · ");
+    return [layer.labels?.[index], layer.tip && this.tipText(layer, index)].filter(Boolean).join(" · ");
+  }
+
+  tipText({ tip, arrays: { columns: { data, shape } } }, index) {
+    const row = [...data.subarray(index * shape[1], (index + 1) * shape[1])];
+    return row.some(Number.isFinite) ? fill(tip, row.map(number)) : "";
   }
 
   cellText(cell) {
@@ -390,8 +394,9 @@ class Stage {
       if (grid.kind === "patches") paint.paintHeat(ctx, view, grid, cell);
       else paint.paintCellBoxes(ctx, view, grid, cell, style);
     }
-    if (grid && this.cell !== null) paint.paintCell(ctx, view, grid, this.cell, false, style);
-    if (grid && this.pinned !== null) paint.paintCell(ctx, view, grid, this.pinned, true, style);
+    for (const one of new Set([this.cell ?? cell, cell])) {
+      if (grid && one !== null) paint.paintCell(ctx, view, grid, one, one === this.pinned, style);
+    }
     this.highlight(ctx, view, this.picked, { width: 3, fill: 0.12 }, style.chosen);
     this.highlight(ctx, view, this.hovered, { width: 2.5, fill: 0.16 });
     if (this.drawn) {
@@ -511,7 +516,7 @@ class Stage {
       boxes: this.boxes.map((box) => [...box]), selected: this.selected,
       visible: Object.fromEntries(visible), ghost: Boolean(this.ghost), view: this.view,
       cellBoxes: this.grid?.kind === "cells" && this.activeCell !== null
-        ? Array.from({ length: this.grid.k }, (_, i) => [...paint.boxAt(this.grid, this.activeCell * this.grid.k + i)])
+        ? paint.boxesOfCell(this.grid, this.activeCell).map((box) => [...box])
         : [],
       client: (x, y) => toScreen(this.view, x, y).map((at, axis) => at + [frame.left, frame.top][axis]),
     };

@@ -264,9 +264,16 @@ export function paintCell(ctx, view, grid, cell, pinned, style) {
   outlines(ctx, view, [item], { width: pinned ? 2 : 1.5, fill: grid.kind === "cells" ? 0.25 : 0, style });
 }
 
+// The first cell's boxes, moved to this one.
+export function boxesOfCell(grid, cell) {
+  const [left, top] = cellBox(grid, 0);
+  const [x, y] = cellBox(grid, cell);
+  return Array.from({ length: grid.arrays.boxes.shape[0] }, (_, place) =>
+    boxAt(grid, place).map((at, axis) => at + (axis % 2 ? y - top : x - left)));
+}
+
 export function paintCellBoxes(ctx, view, grid, cell, style) {
-  const items = Array.from({ length: grid.k }, (_, place) =>
-    [boxAt(grid, cell * grid.k + place), grid.palette[place % grid.palette.length]]);
+  const items = boxesOfCell(grid, cell).map((box, place) => [box, grid.palette[place % grid.palette.length]]);
   outlines(ctx, view, items, { width: 1.5, style });
 }
 
