@@ -1,82 +1,112 @@
-"""Figures of the Anchors & NMS page. All words come from the caller, in the page's language."""
+"""Figures of the Anchors & NMS page: charts, layers of the stage, formulas.
 
-from collections.abc import Mapping, Sequence
+`translate` gives each label in the page's language.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
+from torch import Tensor
 
+from explainers.anchors_nms import (
+    CHOSEN as CHOSEN_NOW,
+)
+from explainers.anchors_nms import (
+    KEPT,
+    REMOVED,
+    WAITING,
+    AnchorMap,
+    Matching,
+    Suppression,
+)
+from explainers.boxes import IouParts, box_area, encode_boxes
+from figures.stage import HIDDEN, Boxes, CellHover, Drawn, Grid, Layer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, NEGATIVE, POSITIVE, figure
 
-METHODS = {"hard": IGNORED, "linear": CATEGORIES[1], "gaussian": CHOSEN}
+SCALES = (CATEGORIES[1], CATEGORIES[4], CATEGORIES[3], CATEGORIES[2])
+METHODS = {"hard": POSITIVE, "linear": CATEGORIES[1], "gaussian": CHOSEN}
+
+Translate = Callable[[str], str]
+
+# ---------------------------------------------------------------- charts
 
 
 def iou_histogram(
-    counts: np.ndarray, positive: float, negative: float, words: Mapping[str, str]
+    counts: Tensor, positive: float, negative: float, translate: Translate
 ) -> go.Figure:
     """How many anchors reach which best IoU, on a log scale, coloured by what the thresholds say.
 
     Args:
         counts: anchors per bin; the bins divide [0, 1] evenly.
         positive, negative: the two thresholds.
-        words: `iou`, `anchors`, `positive`, `ignored`, `negative`.
 
-    >>> iou_histogram(np.array([5, 0]), 0.7, 0.3, WORDS).data[0].y.tolist()
+    >>> iou_histogram(torch.tensor([5, 0]), 0.7, 0.3, str).data[0].y.tolist()
     [5, 0]
     """
+    _ = translate
     centres = (np.arange(len(counts)) + 0.5) / len(counts)
     colours = np.where(
         centres > positive, POSITIVE, np.where(centres < negative, NEGATIVE, IGNORED)
     )
-    drawn = figure(words["iou"], words["anchors"], height=230)
+    drawn = figure(_("Best IoU with an object"), _("Anchors"), height=220)
     drawn.add_bar(
         x=centres,
-        y=counts,
+        y=counts.numpy(),
         width=1 / len(counts),
         marker={"color": colours, "line": {"width": 0}},
         hovertemplate="IoU %{x:.2f}: %{y}<extra></extra>",
     )
-    for name, value, colour in (
-        ("negative", negative, NEGATIVE),
-        ("positive", positive, POSITIVE),
-    ):
-        drawn.add_vline(
+    marks = (
+        (negative, NEGATIVE, _("negative"), "right"),
+        (positive, POSITIVE, _("positive"), "left"),
+    )
+    for value, colour, name, anchor in marks:
+        drawn.add_vline(x=value, line={"color": colour, "width": 2, "dash": "dot"})
+        drawn.add_annotation(
             x=value,
-            line={"color": colour, "width": 2, "dash": "dot"},
-            annotation={"text": words[name], "font": {"size": 12}, "yanchor": "bottom", "y": 1},
-            annotation_position="top left" if name == "negative" else "top right",
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            text=name,
+            xanchor=anchor,
+            showarrow=False,
+            font={"size": 12},
         )
-    drawn.update_yaxes(type="log", dtick=1, rangemode="tozero")
+    drawn.update_yaxes(type="log", dtick=1)
     drawn.update_xaxes(range=[0, 1])
     return drawn
 
 
 def survivor_curve(
-    thresholds: np.ndarray, survivors: np.ndarray, candidates: int, words: Mapping[str, str]
+    thresholds: Sequence[float], survivors: Tensor, translate: Translate
 ) -> go.Figure:
     """Boxes left against the IoU threshold; trace 1 marks the threshold in use.
 
     Args:
         thresholds: IoU thresholds `[t]`.
         survivors: boxes left at each of them `[t]`, at one score threshold.
-        candidates: boxes before suppression, the height of the figure.
-        words: `threshold`, `survivors`, `in_use`.
+
+    >>> survivor_curve([0.0, 1.0], torch.tensor([1, 3]), str).data[0].y.tolist()
+    [1, 3]
     """
-    drawn = figure(words["threshold"], words["survivors"], height=230)
+    _ = translate
+    drawn = figure(_("IoU threshold"), _("Survivors"), height=220)
     drawn.add_scatter(
-        x=thresholds,
-        y=survivors,
+        x=list(thresholds),
+        y=survivors.numpy(),
         mode="lines",
-        line={"color": CHOSEN, "width": 3, "shape": "hv"},
-        name=words["survivors"],
+        line={"color": POSITIVE, "width": 3, "shape": "hv"},
+        showlegend=False,
         hovertemplate="IoU %{x:.2f}: %{y}<extra></extra>",
     )
-    middle = thresholds[len(thresholds) // 2]
     drawn.add_scatter(
-        x=[middle, middle],
-        y=[0, candidates],
+        x=[0.5, 0.5],
+        y=[0, int(survivors.max()) if len(survivors) else 1],
         mode="lines",
-        line={"color": NEGATIVE, "width": 2, "dash": "dot"},
-        name=words["in_use"],
+        line={"color": CHOSEN, "width": 2, "dash": "dot"},
+        showlegend=False,
         hoverinfo="skip",
     )
     drawn.update_xaxes(range=[0, 1])
@@ -85,55 +115,246 @@ def survivor_curve(
 
 
 def score_decay(
-    scores: np.ndarray,
-    decayed: Mapping[str, np.ndarray],
+    scores: Tensor,
+    after: Mapping[str, Tensor],
     labels: Sequence[str],
-    score_threshold: float,
-    words: Mapping[str, str],
+    least: float,
+    translate: Translate,
 ) -> go.Figure:
     """Each candidate's score before and after: hard NMS to zero, soft NMS part of the way.
 
     Args:
         scores: before, falling `[n]`.
-        decayed: for each of `METHODS`, the score after, 0 where a box is dropped `[n]`.
+        after: for each of `METHODS` the score after, 0 where a box is dropped `[n]`.
         labels: class of each candidate.
-        score_threshold: boxes below it are not shown in the end.
-        words: `rank`, `score`, `before`, `hard`, `linear`, `gaussian`, `kept_from`.
+        least: boxes below it are not shown in the end.
+
+    >>> two = torch.tensor([0.9, 0.5])
+    >>> len(score_decay(two, dict.fromkeys(METHODS, two), ["Cat", "Cat"], 0.2, str).data)
+    4
     """
-    drawn = figure(words["rank"], words["score"], height=300)
+    _ = translate
+    names = {"hard": _("hard"), "linear": _("linear"), "gaussian": _("Gaussian")}
+    marks = {"hard": "x-thin", "linear": "diamond", "gaussian": "circle"}
     rank = np.arange(1, len(scores) + 1)
+    drawn = figure(_("Candidate, by score"), _("Score"), height=300)
     drawn.add_bar(
         x=rank,
-        y=scores,
-        name=words["before"],
-        marker={"color": "rgba(128, 128, 128, 0.3)"},
+        y=scores.numpy(),
+        name=_("before"),
+        marker={"color": "rgba(128, 128, 128, 0.3)", "line": {"width": 0}},
         customdata=labels,
         hovertemplate="%{customdata} %{y:.3f}<extra></extra>",
     )
-    marks = {"hard": "x-thin", "linear": "diamond", "gaussian": "circle"}
     for method, colour in METHODS.items():
         drawn.add_scatter(
             x=rank,
-            y=decayed[method],
+            y=after[method].numpy(),
             mode="markers",
-            name=words[method],
+            name=names[method],
             marker={
                 "color": colour,
                 "symbol": marks[method],
-                "size": 8,
+                "size": 7,
                 "line": {"width": 2 if method == "hard" else 0, "color": colour},
             },
-            hovertemplate="%{y:.3f}<extra>" + words[method] + "</extra>",
+            hovertemplate="%{y:.3f}<extra>" + names[method] + "</extra>",
         )
-    drawn.add_hline(
-        y=score_threshold,
-        line={"color": NEGATIVE, "width": 1.5, "dash": "dot"},
-        annotation={"text": words["kept_from"], "font": {"size": 12}},
-        annotation_position="top right",
-    )
-    drawn.update_yaxes(range=[0, max(0.05, float(scores.max(initial=0)) * 1.12)])
-    drawn.update_xaxes(dtick=max(1, len(scores) // 10))
+    drawn.add_hline(y=least, line={"color": NEGATIVE, "width": 1.5, "dash": "dot"})
+    drawn.update_yaxes(range=[-0.02, max(0.05, float(scores.max())) * 1.1])
     return drawn
 
 
-WORDS = {name: name for name in ("iou", "anchors", "positive", "ignored", "negative")}
+def grid_layers(anchors: Tensor, grid: AnchorMap, hint: str) -> list[Layer]:
+    """A grid whose cells show their anchors, one colour for each scale; the middle cell at first."""
+    width, height = grid.columns * grid.stride_x, grid.rows * grid.stride_y
+    shown = anchors[grid.first : grid.first + grid.per_cell]
+    scales = (
+        box_area(shown).sqrt().round(decimals=1).unique(return_inverse=True)[1]
+    )
+    cell = CellHover(
+        "cells",
+        grid.rows,
+        grid.columns,
+        width,
+        height,
+        shown,
+        palette=tuple(SCALES[scale % len(SCALES)] for scale in scales.tolist()),
+        cell=grid.rows // 2 * grid.columns + grid.columns // 2,
+        hint=hint,
+    )
+    return [Grid(grid.rows, grid.columns, width, height), cell]
+
+
+def matching_layers(
+    anchors: Tensor,
+    match: Matching,
+    chosen: Tensor,
+    visible: Tensor,
+    objects: Tensor,
+    hint: str,
+) -> list[Layer]:
+    """Anchors in the colours of their labels, under the objects that the visitor edits.
+
+    Thresholds change the categories alone; boxes and hover numbers stay as they were sent.
+
+    Args:
+        anchors, match: the anchors and their matching `[n]`.
+        chosen: indices of the anchors that are sent `[k]`.
+        visible: which anchors to show `[n]`.
+        objects: the objects' boxes `[m, 4]`.
+    """
+    category = torch.full_like(match.label, HIDDEN)
+    for place, label in enumerate((1, -1, 0)):
+        category[visible & (match.label == label)] = place
+    targets = torch.zeros_like(anchors[chosen])
+    if len(objects):
+        targets = encode_boxes(objects[match.matched[chosen]], anchors[chosen])
+    shared = {
+        "palette": (POSITIVE, IGNORED, NEGATIVE),
+        "columns": torch.cat([match.iou[chosen, None], targets], dim=1),
+        "tip": "IoU {0}   tx {1}   ty {2}   tw {3}   th {4}",
+        "pickable": True,
+    }
+    category, boxes = category[chosen], anchors[chosen]
+    strong = category == 0
+    others = Boxes(
+        "others",
+        boxes,
+        category=category.where(~strong, HIDDEN),
+        width=1,
+        opacity=0.3,
+        **shared,
+    )
+    positive = Boxes("positive", boxes, category=category.where(strong, HIDDEN), width=2, **shared)
+    return [others, positive, Drawn("drawn", objects, colour=CATEGORIES[6], hint=hint)]
+
+
+def sweep_layers(
+    boxes: Tensor,
+    scores: Tensor,
+    kept: Tensor,
+    labels: Sequence[str],
+    iou_topic: str,
+    score_topic: str,
+    score_thresholds: Sequence[float],
+) -> list[Layer]:
+    """Candidates that two sliders suppress in the browser: survivors strong, dropped ones pale.
+
+    Args:
+        kept: rows as `sweep_nms` gives them `[t, n]`.
+    """
+    shared = {
+        "scores": scores,
+        "score_slider": score_topic,
+        "score_values": score_thresholds,
+        "slider": iou_topic,
+    }
+    state = torch.where(kept, 0, HIDDEN)
+    dropped = Boxes(
+        "dropped",
+        boxes,
+        palette=(IGNORED,),
+        category=torch.where(kept, HIDDEN, 0),
+        opacity=0.45,
+        width=1,
+        hover=False,
+        **shared,
+    )
+    stay = Boxes(
+        "kept", boxes, palette=(POSITIVE,), category=state, labels=labels, width=2.5, **shared
+    )
+    return [dropped, stay]
+
+
+def replay_layers(
+    boxes: Tensor, scores: Tensor, states: Tensor, labels: Sequence[str], topic: str
+) -> list[Layer]:
+    """Candidates in the colours of their states, played by a slider over the steps."""
+
+    def only(state: int) -> Tensor:
+        return torch.where(states == state, 0, HIDDEN)
+
+    played = {"scores": scores, "slider": topic}
+    return [
+        Boxes("waiting", boxes, (IGNORED,), only(WAITING), width=1, opacity=0.5, **played),
+        Boxes("removed", boxes, (NEGATIVE,), only(REMOVED), width=1, opacity=0.8, **played),
+        Boxes("kept", boxes, (POSITIVE,), only(KEPT), width=2, labels=labels, **played),
+        Boxes("chosen", boxes, (CHOSEN,), only(CHOSEN_NOW), width=3.5, labels=labels, **played),
+    ]
+
+
+def labelled(names: Sequence[str], scores: Tensor) -> list[str]:
+    """Names with their scores, as they stand on boxes.
+
+    >>> labelled(["Cat"], torch.tensor([0.847]))
+    ['Cat 0.85']
+    """
+    return [f"{name} {score:.2f}" for name, score in zip(names, scores.tolist(), strict=True)]
+
+
+def soft_layers(boxes: Tensor, scores: Tensor, names: Sequence[str], method: str) -> list[Layer]:
+    """The boxes that one of `METHODS` leaves, with their scores after it."""
+    labels = labelled(names, scores)
+    return [Boxes("left", boxes, (METHODS[method],), scores=scores, labels=labels, width=2)]
+
+
+def worked_layers(boxes: Tensor, parts: IouParts | None, hint: str) -> list[Layer]:
+    """Two boxes to drag, and the box that they share."""
+    shared = [] if parts is None or not parts.intersection else [parts.intersection_box.tolist()]
+    return [
+        Boxes("shared", shared, (POSITIVE,), fill_opacity=0.45, hover=False),
+        Drawn("drawn", boxes, labels=["A", "B"], colour=CATEGORIES[1], live=True, hint=hint),
+    ]
+
+
+# ---------------------------------------------------------------- formulas and sentences
+
+
+def iou_formula(parts: IouParts) -> str:
+    """The IoU of two boxes worked out with its numbers, as LaTeX."""
+    x1, y1, x2, y2 = parts.intersection_box.tolist()
+    return rf"""\begin{{aligned}}
+    \text{{IoU}} &= \frac{{|A \cap B|}}{{|A| + |B| - |A \cap B|}}
+    = \frac{{{x2 - x1:.0f} \cdot {y2 - y1:.0f}}}{{{parts.area1:.0f} + {parts.area2:.0f} - {parts.intersection:.0f}}}
+    = \frac{{{parts.intersection:.0f}}}{{{parts.union:.0f}}} = \mathbf{{{parts.iou:.3f}}}
+    \end{{aligned}}"""
+
+
+def target_formula(anchor: Tensor, box: Tensor) -> str:
+    """The regression targets of one anchor worked out with their numbers, as LaTeX."""
+    tx, ty, tw, th = encode_boxes(box[None], anchor[None])[0].tolist()
+    (xa, ya, wa, ha), (x, y, w, h) = _centre_size(anchor), _centre_size(box)
+    return rf"""\begin{{aligned}}
+    \\rule{{0pt}}{{1.8em}} t_x &= \frac{{x - x_a}}{{w_a}} = \frac{{{x:.1f} - {xa:.1f}}}{{{wa:.1f}}} = {tx:.3f} &
+    t_y &= \frac{{y - y_a}}{{h_a}} = \frac{{{y:.1f} - {ya:.1f}}}{{{ha:.1f}}} = {ty:.3f} \\
+    t_w &= \ln\frac{{w}}{{w_a}} = \ln\frac{{{w:.1f}}}{{{wa:.1f}}} = {tw:.3f} &
+    t_h &= \ln\frac{{h}}{{h_a}} = \ln\frac{{{h:.1f}}}{{{ha:.1f}}} = {th:.3f}
+    \end{{aligned}}"""
+
+
+def _centre_size(box: Tensor) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = box.tolist()
+    return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+
+
+def replay_sentences(
+    suppression: Suppression, labels: Sequence[str], translate: Translate
+) -> list[str]:
+    """What happens at each step of the replay, the start first."""
+    _ = translate
+    told = [_("**{count}** candidates wait, the best score first.").format(count=len(labels))]
+    for step, box in enumerate(suppression.kept.tolist(), start=1):
+        overlaps = (
+            suppression.removed_iou[suppression.removed_by == box].sort(descending=True).values
+        )
+        listed = ", ".join(f"{iou:.2f}" for iou in overlaps[:5].tolist()) + (
+            "…" if len(overlaps) > 5 else ""
+        )
+        sentence = (
+            _("Step {step}: **{box}** stays and drops **{count}**, IoU {listed}.")
+            if len(overlaps)
+            else _("Step {step}: **{box}** stays and drops none.")
+        )
+        told.append(sentence.format(step=step, box=labels[box], count=len(overlaps), listed=listed))
+    return told

@@ -35,7 +35,13 @@ TEMPLATE = go.layout.Template(
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hovermode": "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "title": {"text": ""},
+        },
         "bargap": 0.06,
         "colorscale": {"sequential": MAGNITUDE, "diverging": SIGNED},
     }
@@ -49,4 +55,6 @@ def figure(x: str, y: str, height: int = 360) -> go.Figure:
     'IoU threshold'
     """
     layout = {"template": TEMPLATE, "height": height}
-    return go.Figure(layout={**layout, "xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}})
+    return go.Figure(
+        layout={**layout, "xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
+    )

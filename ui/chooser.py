@@ -1,7 +1,5 @@
 """The visitor's photo: chosen once, the same on every page, kept in this session only."""
 
-import html
-
 import streamlit as st
 
 from ui import language
@@ -40,13 +38,15 @@ def title(photo: Photo) -> str:
 def notice() -> None:
     """Say once that a link's own photo is not here."""
     if st.session_state.get(_NOTICE):
-        text = _("This link was made with an uploaded photo. Photos stay with their owner, so you see a sample. Choose your own at any time.")
+        text = _(
+            "This link was made with an uploaded photo. Photos stay with their owner, so you see a sample. Choose your own at any time."
+        )
         st.info(text, icon=":material/image:")
 
 
 def button(key: str) -> None:
     """The button that opens the chooser."""
-    if st.button(_("Change photo"), icon=":material/add_a_photo:", key=key):
+    if st.button(_("Change photo"), icon=":material/add_a_photo:", key=key, help=title(current())):
         _dialog()
 
 
@@ -58,8 +58,12 @@ def _dialog() -> None:
 def _choose() -> None:
     ways = {"upload": _("Upload"), "camera": _("Camera"), "samples": _("Samples")}
     way = st.segmented_control(
-        _("Where from"), list(ways), format_func=ways.get, default="upload",
-        label_visibility="collapsed", key="photo_way",
+        _("Where from"),
+        list(ways),
+        format_func=ways.get,
+        default="upload",
+        label_visibility="collapsed",
+        key="photo_way",
     )
     if way == "camera":
         _take(st.camera_input(_("Take a photo"), key="photo_camera"))
@@ -67,8 +71,18 @@ def _choose() -> None:
         _samples()
     else:
         formats = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"]
-        _take(st.file_uploader(_("JPEG, PNG, WebP, BMP, GIF or TIFF, up to 20 MB and 50 megapixels"), type=formats, key="photo_file"))
-        st.caption(_("Your photo stays in this browser session: it is never written to disk and nobody else can see it. It is gone when you close the page."))
+        _take(
+            st.file_uploader(
+                _("JPEG, PNG, WebP, BMP, GIF or TIFF, up to 20 MB and 50 megapixels"),
+                type=formats,
+                key="photo_file",
+            )
+        )
+        st.caption(
+            _(
+                "Your photo stays in this browser session: it is never written to disk and nobody else can see it. It is gone when you close the page."
+            )
+        )
 
 
 def _take(uploaded) -> None:
@@ -77,7 +91,10 @@ def _take(uploaded) -> None:
     try:
         _set(Photo.from_bytes(uploaded.getvalue(), uploaded.name))
     except PhotoError as error:
-        st.error(_sentence(error) + " " + _("The photo you had is still there."), icon=":material/broken_image:")
+        st.error(
+            _sentence(error) + " " + _("The photo you had is still there."),
+            icon=":material/broken_image:",
+        )
 
 
 def _set(photo: Photo) -> None:
@@ -92,17 +109,24 @@ def _samples() -> None:
     for place, (key, credit) in enumerate(SAMPLES.items()):
         with columns[place % 3]:
             st.image(sample(key).jpeg(), width="stretch")
-            if st.button(credit.title[language.current()], key=f"photo_sample_{key}", width="stretch"):
+            if st.button(
+                credit.title[language.current()], key=f"photo_sample_{key}", width="stretch"
+            ):
                 _set(sample(key))
-            source = f"[{html.escape(credit.licence)}]({credit.source})" if credit.source.startswith("http") else credit.licence
-            st.caption(f"{credit.author} · {source}")
+            st.caption(
+                f"{credit.author} · [{credit.licence}]({credit.licence_url}) · {credit.source}"
+            )
 
 
 def _sentence(error: PhotoError) -> str:
     sentences = {
         Reason.TOO_LARGE: _("This file is larger than 20 MB. Choose a smaller one."),
         Reason.TOO_MANY_PIXELS: _("This picture has more than 50 megapixels. Scale it down first."),
-        Reason.NOT_A_PHOTO: _("This is not a picture in a format we read. Choose a JPEG, PNG, WebP, BMP, GIF or TIFF."),
-        Reason.BROKEN: _("This picture is damaged and cannot be read. Try to save or export it again."),
+        Reason.NOT_A_PHOTO: _(
+            "This is not a picture in a format we read. Choose a JPEG, PNG, WebP, BMP, GIF or TIFF."
+        ),
+        Reason.BROKEN: _(
+            "This picture is damaged and cannot be read. Try to save or export it again."
+        ),
     }
     return sentences.get(error.reason, sentences[Reason.BROKEN])

@@ -86,6 +86,7 @@ def live_slider(
     live: bool = True,
     play: bool = False,
     acknowledge: bool = True,
+    on_release: Callable[[], None] | None = None,
     strings: Mapping[str, str] | None = None,
 ) -> Any:
     """A slider over `values`; returns the value it stands at.
@@ -103,6 +104,7 @@ def live_slider(
         play: offer back, play and forward.
         acknowledge: answer the browser with this very element. A page step answers when its
             figure is out instead, so that a slow computation is never overtaken.
+        on_release: called when the slider is let go, before the script runs.
         strings: texts of the buttons: `back`, `play`, `pause`, `forward`.
 
     Raises:
@@ -130,13 +132,14 @@ def live_slider(
             "strings": dict(strings or {}),
         },
         key=key,
-        on_sent_change=_nothing,
+        on_sent_change=lambda: on_release and _sent(key).get("done") and on_release(),
     )
     return slot.value
 
 
-def _nothing() -> None:
-    """Streamlit reports a component's state only if it has a callback."""
+def slider_value(key: str) -> Any:
+    """What a slider stands at that has been drawn before."""
+    return st.session_state[_SLOTS][key].value
 
 
 def move(key: str, value: Any, query: str | None = None) -> None:
@@ -185,12 +188,15 @@ def parse(text: str, values: Sequence[Any], default: Any) -> Any:
     return min(numbers, key=lambda v: abs(v - wanted))
 
 
-def _receive(key: str, slot: _Slot, values: list[Any], query: str | None, default: Any) -> None:
-    """Take over what the browser last reported; anything odd is ignored."""
+def _sent(key: str) -> Mapping[str, Any]:
     state = st.session_state.get(key)
     sent = state.get("sent") if isinstance(state, Mapping) else None
-    if not isinstance(sent, Mapping):
-        return
+    return sent if isinstance(sent, Mapping) else {}
+
+
+def _receive(key: str, slot: _Slot, values: list[Any], query: str | None, default: Any) -> None:
+    """Take over what the browser last reported; anything odd is ignored."""
+    sent = _sent(key)
     index, number = sent.get("index"), sent.get("serial")
     if not isinstance(index, int) or not isinstance(number, int) or number == slot.serial:
         return

@@ -1,0 +1,2 @@
+from ui.live.stage import *  # noqa
+from ui.live.stage import HIDDEN, Layer  # noqa
