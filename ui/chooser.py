@@ -39,7 +39,8 @@ def notice() -> None:
     """Say once that a link's own photo is not here."""
     if st.session_state.get(_NOTICE):
         text = _(
-            "This link was made with an uploaded photo. Photos stay with their owner, so you see a sample. Choose your own at any time."
+            "This link was made with an uploaded photo. Photos stay with their owner, "
+            "so you see a sample. Choose your own at any time."
         )
         st.info(text, icon=":material/image:")
 
@@ -80,7 +81,8 @@ def _choose() -> None:
         )
         st.caption(
             _(
-                "Your photo stays in this browser session: it is never written to disk and nobody else can see it. It is gone when you close the page."
+                "Your photo stays in this session: it is never written to disk and nobody else "
+                "can see it. It is gone when you close the page."
             )
         )
 

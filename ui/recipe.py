@@ -111,7 +111,9 @@ class Recipe:
         if dataclasses.is_dataclass(value):
             self._imports.add(f"from {type(value).__module__} import {type(value).__name__}")
             fields = dataclasses.fields(value)
-            inner = ", ".join(f"{f.name}={self._expression(getattr(value, f.name))}" for f in fields)
+            inner = ", ".join(
+                f"{f.name}={self._expression(getattr(value, f.name))}" for f in fields
+            )
             return f"{type(value).__name__}({inner})"
         raise ValueError(f"no expression is known for a value of type {type(value).__name__}")
 

@@ -10,9 +10,14 @@ from ui.run import warm_up
 
 def open_page() -> None:
     """Draw the frame and run the page that the address names."""
-    st.set_page_config(page_title=_("See deep vision at work"), page_icon=":material/visibility:", layout="wide")
+    st.set_page_config(
+        page_title=_("See deep vision at work"), page_icon=":material/visibility:", layout="wide"
+    )
     home = st.Page("pages/home.py", title=_("Home"), default=True)
-    concepts = {c.id: st.Page(f"pages/{c.id}.py", title=_title(c.id), url_path=c.id) for c in catalogue.CONCEPTS}
+    concepts = {
+        c.id: st.Page(f"pages/{c.id}.py", title=_title(c.id), url_path=c.id)
+        for c in catalogue.CONCEPTS
+    }
     page = st.navigation([home, *concepts.values()], position="hidden")
     with st.sidebar:
         _navigation(home, concepts)
@@ -37,13 +42,22 @@ def _navigation(home, concepts) -> None:
     for section, listed in catalogue.by_section().items():
         st.caption(names[section])
         for concept in listed:
-            st.page_link(concepts[concept.id], label=_title(concept.id), icon=concept.icon, query_params=link())
+            st.page_link(
+                concepts[concept.id],
+                label=_title(concept.id),
+                icon=concept.icon,
+                query_params=link(),
+            )
 
 
 def _language() -> None:
     st.segmented_control(
-        _("Language"), list(language.LANGUAGES), format_func=language.LANGUAGES.get,
-        default=language.current(), key="language_switch", label_visibility="collapsed",
+        _("Language"),
+        list(language.LANGUAGES),
+        format_func=language.LANGUAGES.get,
+        default=language.current(),
+        key="language_switch",
+        label_visibility="collapsed",
         on_change=_switch,
     )
 

@@ -8,8 +8,8 @@ A question is `### ` and its text, then either choices
     - [ ] wrong
     - [x] right
 
-or `= name ± tolerance`, the name of a number on screen and what counts as equal to it (`±2%`, `±0.01`, or nothing
-for whole numbers), then the explanation as a quotation. `[[name]]` stands for a number on screen.
+or `= name ±tolerance`, the name of a number on screen and what counts as equal to it (`±2%`,
+`±0.01`), then the explanation as a quotation. `[[name]]` stands for a number on screen.
 """
 
 import functools
@@ -68,9 +68,9 @@ def load(page: str, language: str) -> Text:
 
 
 def parse(source: str) -> Text:
-    """Parse the format above.
+    r"""Parse the format above.
 
-    >>> text = parse("# Title\\n> Claim.\\n\\n## one: Step\\nProse.")
+    >>> text = parse("# Title\n> Claim.\n\n## one: Step\nProse.")
     >>> text.title, text.claim, text.sections["one"].title
     ('Title', 'Claim.', 'Step')
     """

@@ -1,0 +1,210 @@
+"""The controls of a step: widgets that live in the session and in the URL."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ui.drawn import Box, DrawnBoxes
+from ui.language import translate as _
+from ui.live.slider import live_slider, move, serial, slider_value
+
+_CHOICES = "controls.choices"
+
+
+def value(topic: str) -> Any:
+    """What a control stands at that was drawn before in this session."""
+    choices = st.session_state.get(_CHOICES, {})
+    return choices[topic] if topic in choices else slider_value(topic)
+
+
+class Controls:
+    """The controls of one step.
+
+    Args:
+        page: the page's id; a control's full key is `page.key`.
+        step: the step's full name, for buttons.
+        place: where to draw.
+        reruns: fragments that rerun when a control is let go; only the step's own if empty.
+    """
+
+    def __init__(self, page: str, step: str, place: Any, reruns: Sequence[str]) -> None:
+        self._page = page
+        self._step = step
+        self._place = place
+        self._reruns = list(reruns)
+        self._sliders: list[str] = []
+        self._defaults: dict[str, Any] = {}
+
+    def acknowledgements(self) -> dict[str, int]:
+        """For each slider the number of its last report that has been answered."""
+        return {topic: serial(topic) for topic in self._sliders}
+
+    def live_slider(
+        self, label: str, values: Sequence[Any], value: Any, *, key: str, **options: Any
+    ) -> Any:
+        """A live slider, bound to `?key=` in the URL. See `ui.live.slider`."""
+        topic = self.topic(key)
+        self._sliders.append(topic)
+        self._defaults[key] = value
+        strings = {
+            "back": _("Back"),
+            "play": _("Play"),
+            "pause": _("Pause"),
+            "forward": _("Forward"),
+        }
+        with self._place:
+            return live_slider(
+                label,
+                values,
+                value,
+                key=topic,
+                query=key,
+                acknowledge=False,
+                strings=strings,
+                on_release=self.rerun,
+                **options,
+            )
+
+    def choice(
+        self, label: str, options: Mapping[str, str], default: str, *, key: str, wide: bool = False
+    ) -> str:
+        """One of a few named options, by their stable names in the URL and labels on the page."""
+        widget = st.selectbox if wide else st.segmented_control
+        chosen = self._kept(key, default, lambda asked: asked if asked in options else default)
+        name = self.topic(key)
+        self._defaults[key] = default
+        if st.session_state.get(name) not in options:
+            st.session_state[name] = chosen
+        with self._place:
+            picked = widget(
+                label,
+                list(options),
+                format_func=options.__getitem__,
+                key=name,
+                persist_state="session",
+                on_change=self._choose,
+                args=(key, default),
+            )
+        return picked or chosen
+
+    def number(
+        self, label: str, value: int, low: int, high: int, *, key: str, help: str = ""
+    ) -> int:
+        """A whole number that matters little enough not to be live, such as a seed."""
+
+        def read(asked: str) -> int:
+            return (
+                int(asked) if asked.lstrip("-").isdigit() and low <= int(asked) <= high else value
+            )
+
+        chosen = self._kept(key, value, read)
+        name = self.topic(key)
+        self._defaults[key] = value
+        st.session_state.setdefault(name, chosen)
+        with self._place:
+            return st.number_input(
+                label,
+                low,
+                high,
+                key=name,
+                help=help or None,
+                persist_state="session",
+                on_change=self._choose,
+                args=(key, value),
+            )
+
+    def switch(self, label: str, default: bool, *, key: str, help: str = "") -> bool:
+        """An on/off switch, `?key=1` or `?key=0` in the URL."""
+        chosen = self._kept(key, default, lambda asked: asked == "1" if asked in "01" else default)
+        name = self.topic(key)
+        self._defaults[key] = default
+        st.session_state.setdefault(name, chosen)
+        with self._place:
+            return st.toggle(
+                label,
+                key=name,
+                help=help or None,
+                persist_state="session",
+                on_change=self._choose,
+                args=(key, default),
+            )
+
+    def presets(self, presets: Mapping[str, Mapping[str, Any]]) -> None:
+        """Buttons that set several controls at once. Call it before the controls are drawn."""
+        with self._place, st.container(horizontal=True, gap="xsmall"):
+            for label, values in presets.items():
+                st.button(
+                    label,
+                    key=f"{self._step}.preset.{label}",
+                    on_click=self._apply,
+                    args=(values,),
+                    type="secondary",
+                )
+
+    def replace(self, boxes: DrawnBoxes, sets: Mapping[str, Sequence[Box]]) -> None:
+        """Buttons that replace the drawn boxes by a set."""
+        with self._place, st.container(horizontal=True, gap="xsmall"):
+            for label, replacement in sets.items():
+                st.button(
+                    label,
+                    key=f"{self._step}.replace.{label}",
+                    on_click=self._replace,
+                    args=(boxes, replacement),
+                )
+
+    def _replace(self, boxes: DrawnBoxes, replacement: Sequence[Box]) -> None:
+        boxes.set(replacement)
+        self.rerun()
+
+    def reset(self) -> None:
+        """A button that sets every control of the step back. Call it after the controls."""
+        with self._place:
+            st.button(
+                _("Reset"),
+                key=f"{self._step}.reset",
+                type="tertiary",
+                icon=":material/restart_alt:",
+                on_click=self._apply,
+                args=(dict(self._defaults),),
+            )
+
+    def topic(self, key: str) -> str:
+        """The full key of a control: the name under which live pieces follow a slider."""
+        return f"{self._page}.{key}"
+
+    def _kept(self, key: str, default: Any, read: Callable[[str], Any]) -> Any:
+        kept = st.session_state.setdefault(_CHOICES, {})
+        name = self.topic(key)
+        if name not in kept:
+            asked = st.query_params.get(key)
+            kept[name] = default if asked is None else read(asked[:64])
+        return kept[name]
+
+    def _choose(self, key: str, default: Any) -> None:
+        self._set_choice(key, st.session_state[self.topic(key)], default)
+        self.rerun()
+
+    def rerun(self) -> None:
+        """In a callback: rerun this step and those that it feeds."""
+        if self._reruns:
+            st.rerun(self._reruns)
+
+    def _set_choice(self, key: str, value: Any, default: Any) -> None:
+        if value is None:
+            return
+        st.session_state.setdefault(_CHOICES, {})[self.topic(key)] = value
+        if value == default:
+            st.query_params.pop(key, None)
+        else:
+            st.query_params[key] = str(int(value)) if isinstance(value, bool) else str(value)
+
+    def _apply(self, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            name = self.topic(key)
+            if name in st.session_state.get(_CHOICES, {}):
+                st.session_state[name] = value
+                self._set_choice(key, value, object())
+            else:
+                move(name, value, key)
+        self.rerun()

@@ -1,0 +1,76 @@
+"""Boxes that the visitor draws on a stage: in the session, in the URL, replaced by a preset."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from ui.live.stage import MOST_BOXES, stage_event
+from ui.photo import Photo
+
+Box = Sequence[float]
+
+_STATE = "drawn.state"
+_CORNERS = "drawn.corners"
+
+
+class DrawnBoxes:
+    """Boxes drawn on one photo.
+
+    Attributes:
+        corners: the boxes now, whole pixels.
+        revision: for `stage`; it changes when Python replaces the boxes.
+    """
+
+    def __init__(
+        self, name: str, query: str, stage: str, photo: Photo, default: Sequence[Box]
+    ) -> None:
+        self._query = query
+        self._photo = photo
+        self._default = _whole(default)
+        states = st.session_state.setdefault(_STATE, {})
+        self._state = states.setdefault(f"{name}@{photo.digest}", {"base": None, "count": 0})
+        if self._state["base"] is None:
+            self._state["base"] = self._asked() or self._default
+        event = stage_event(
+            stage, (photo.width, photo.height), boxes=self._state["base"], revision=self.revision
+        )
+        self.corners = _whole(event.boxes or [])
+        self._write()
+        st.session_state.setdefault(_CORNERS, {})[name] = self.corners
+
+    @property
+    def revision(self) -> int:
+        """Changes when Python sets the boxes; for `stage`."""
+        return int(self._photo.digest[:8], 16) * 1000 + self._state["count"]
+
+    def set(self, boxes: Sequence[Box]) -> None:
+        """Replace the boxes, in the callback of a button."""
+        self._state["base"] = _whole(boxes)
+        self._state["count"] += 1
+
+    def _asked(self) -> list[Box]:
+        digest, _colon, text = st.query_params.get(self._query, "")[:4000].partition("-")
+        if digest != self._photo.digest[:6]:
+            return []
+        numbers = [[int(n) for n in part.split(".") if n.isdigit()] for part in text.split("_")]
+        side = max(self._photo.width, self._photo.height)
+        return [tuple(n) for n in numbers if len(n) == 4 and max(n) <= side][:MOST_BOXES]
+
+    def _write(self) -> None:
+        if self.corners == self._default:
+            if self._query in st.query_params:
+                del st.query_params[self._query]
+            return
+        text = "_".join(".".join(map(str, box)) for box in self.corners)
+        asked = f"{self._photo.digest[:6]}-{text}"
+        if st.query_params.get(self._query) != asked:
+            st.query_params[self._query] = asked
+
+
+def _whole(boxes: Sequence[Box]) -> list[Box]:
+    return [tuple(round(float(n)) for n in box) for box in boxes]
+
+
+def corners(name: str) -> list[Box]:
+    """The boxes of a `DrawnBoxes` that was made before in this session."""
+    return st.session_state[_CORNERS][name]

@@ -1,0 +1,229 @@
+"""One step of a page: controls beside a figure, and what follows from them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from ui.controls import Controls
+from ui.drawn import Box, DrawnBoxes
+from ui.language import translate as _
+from ui.live import stage as stages
+from ui.live.figure import FigureEvent, Sweep, live_figure
+from ui.live.sentence import Follow, live_sentence
+from ui.live.stage import StageEvent
+from ui.photo import Photo
+from ui.recipe import Recipe
+from ui.run import Call, network, run
+from ui.text import Section
+from ui.toolbar import code, toolbar
+
+_RESULTS = "step.results"
+_KEPT_RESULTS = 8
+_SAMPLE = "from ui.samples import sample"
+_PATH = "from pathlib import Path"
+_PHOTO = "from ui.photo import Photo"
+
+
+class Step(Controls):
+    """One step: widgets in `controls`, figures in `canvas`, and what follows from them.
+
+    Args:
+        page: the page's id.
+        name: the step's name.
+        number: its number on the page.
+        section: its prose.
+        facts: where the numbers on screen are collected.
+        reruns: see `Controls`.
+    """
+
+    def __init__(
+        self,
+        page: str,
+        name: str,
+        number: int,
+        section: Section,
+        facts: dict[str, float],
+        reruns: Sequence[str],
+    ) -> None:
+        self.id = f"{page}.{name}"
+        self.recipe = Recipe()
+        self._page = page
+        self._facts = facts
+        self._tables: dict[str, np.ndarray] = {}
+        self._offers = ["link"]
+        st.subheader(f"{number}  {section.title}", anchor=name.replace("_", "-"))
+        if section.body:
+            st.markdown(section.body)
+        controls, self.canvas = st.columns([1, 2.4], gap="large")
+        super().__init__(page, self.id, controls, reruns)
+
+    # ------------------------------------------------------------------ computation
+
+    def run(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Run an explainer on the device; its source and call appear under "Code"."""
+        result = run(function, *arguments, **options)
+        self.recipe.record(function, arguments, options, result)
+        return result
+
+    def once(
+        self, photo: Photo, function: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Any:
+        """Like `run`, but once for a photo: the result is kept for this session."""
+        results = st.session_state.setdefault(_RESULTS, {})
+        plain = [
+            a for a in (*arguments, *options.values()) if isinstance(a, bool | int | float | str)
+        ]
+        place = (photo.digest, function.__module__, function.__name__, *plain)
+        if place not in results:
+            results[place] = run(function, *arguments, **options)
+            while len(results) > _KEPT_RESULTS:
+                results.pop(next(iter(results)))
+        self.recipe.record(function, arguments, options, results[place])
+        return results[place]
+
+    def network(self, name: str) -> Any:
+        """A trained network of `explainers.models`, loaded once per server."""
+        loaded = network(name)
+        self.recipe.define("network", loaded, f"{name}()", f"from explainers.models import {name}")
+        return loaded
+
+    def image(self, photo: Photo) -> Any:
+        """The photo as a uint8 tensor `[height, width, 3]`."""
+        import torch
+
+        tensor = torch.from_numpy(photo.array())
+        if photo.source == "sample":
+            self.recipe.define("photo", photo, f'sample("{photo.name}")', _SAMPLE)
+        else:
+            opened = 'Photo.from_bytes(Path("photo.jpg").read_bytes(), "photo.jpg")'
+            self.recipe.define("photo", photo, opened, _PATH, _PHOTO)
+        self.recipe.define("image", tensor, "torch.from_numpy(photo.array())")
+        return tensor
+
+    # ------------------------------------------------------------------ what is seen
+
+    def figure(
+        self,
+        figure: go.Figure,
+        *,
+        key: str,
+        label: str,
+        sweeps: Sequence[Sweep] = (),
+        events: Sequence[str] = (),
+    ) -> FigureEvent | None:
+        """Draw a figure in the canvas."""
+        self._offer("png", "pin")
+        with self.canvas:
+            return live_figure(
+                figure,
+                key=f"{self.id}.{key}",
+                label=label,
+                sweeps=sweeps,
+                events=events,
+                step=self.id,
+            )
+
+    def stage(
+        self,
+        photo: Photo,
+        layers: Sequence[Any],
+        *,
+        key: str,
+        label: str,
+        place: Any = None,
+        **options: Any,
+    ) -> StageEvent:
+        """Show the photo under layers in the canvas, or in `place`. See `ui.live.stage`."""
+        self._offer("png", "pin")
+        with place or self.canvas:
+            return stages.stage(
+                photo,
+                layers,
+                key=f"{self.id}.{key}",
+                label=label,
+                step=self.id,
+                strings=_stage_strings(),
+                on_event=self.rerun,
+                **options,
+            )
+
+    def boxes(self, photo: Photo, default: Sequence[Box], *, key: str, stage: str) -> "DrawnBoxes":
+        """The boxes that the visitor draws on a stage of this step, kept in the URL.
+
+        Args:
+            default: corners to begin with.
+            key: name in the URL.
+            stage: key of the stage whose `Drawn` layer they are.
+        """
+        return DrawnBoxes(f"{self.id}.{key}", key, f"{self.id}.{stage}", photo, default)
+
+    def says(self, text: str, *, key: str = "says", **numbers: Follow) -> None:
+        """One sentence with live numbers, below the figure."""
+        with self.canvas:
+            live_sentence(
+                text, key=f"{self.id}.{key}", numbers=numbers, step=self.id, pinned=_("Pinned")
+            )
+
+    def sides(self, count: int) -> list[Any]:
+        """Places side by side in the canvas."""
+        with self.canvas:
+            return st.columns(count)
+
+    def formula(self, latex: str) -> None:
+        """A formula with its numbers filled in."""
+        with self.canvas:
+            st.latex(latex)
+
+    def empty(self, sentence: str) -> None:
+        """Say why there is nothing to see and what to do."""
+        with self.canvas:
+            st.info(sentence, icon=":material/info:")
+
+    def fact(self, **numbers: float) -> None:
+        """Numbers on screen that questions ask for."""
+        self._facts.update({name: float(number) for name, number in numbers.items()})
+
+    def data(self, **columns: Any) -> None:
+        """The numbers behind the figure, for the "Data" button: equal lengths make a CSV."""
+        self._offer("data")
+        self._tables.update({name: np.asarray(values) for name, values in columns.items()})
+
+    def _offer(self, *names: str) -> None:
+        self._offers += [name for name in names if name not in self._offers]
+
+    def finish(self, calls: Sequence[Call]) -> None:
+        """Draw the toolbar and what it opens; answer the sliders, now that all has been sent."""
+        if any(call.fell_back for call in calls):
+            notice = _("The GPU ran out of memory, so this was computed on the CPU.")
+            st.warning(notice, icon=":material/memory:")
+        if self.recipe.functions():
+            self._offer("code")
+        with self.canvas:
+            opened = toolbar(
+                self.id,
+                self._page,
+                offers=self._offers,
+                tables=self._tables,
+                acknowledgements=self.acknowledgements(),
+                calls=calls,
+            )
+        if opened and self.recipe.functions():
+            code(self.recipe)
+
+
+def _stage_strings() -> dict[str, str]:
+    return {
+        "cell": _("Cell {row}, {column}"),
+        "box": _("{name} box {index} of {count}: {x1}, {y1} to {x2}, {y2}"),
+        "delete": _("Delete"),
+        "deleted": _("Box deleted"),
+        "keys_boxes": _("Arrow keys: from box to box. Enter: pick."),
+        "keys_cells": _("Arrow keys: from cell to cell. Enter: pin."),
+        "keys_drawn": _(
+            "Plus: new box. Tab: next box. Arrow keys: move, with Shift ten times as far, "
+            "with Alt resize. Delete: remove."
+        ),
+    }
