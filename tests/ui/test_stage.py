@@ -55,8 +55,10 @@ def test_boxes_travel_as_float32_and_categories_as_bytes():
 
 
 def test_no_boxes_are_a_layer_too():
-    _, arrays = Boxes("b", [], category=np.zeros((3, 0))).encode(SIZE)
-    assert arrays["boxes"].shape == (0, 4)
+    for category in ([], np.zeros((3, 0))):
+        layer = Boxes("b", [], category=category, labels=[], scores=[], columns=[], tip="{0}")
+        _, arrays = layer.encode(SIZE)
+        assert arrays["boxes"].shape == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,8 @@ def test_no_boxes_are_a_layer_too():
         (Boxes("b", TWO, category=[0, 1]), "category holds"),
         (Boxes("b", TWO, category=[-1, 0]), "category holds"),
         (Boxes("b", TWO, category=[0]), "category has shape"),
+        (Boxes("b", TWO, category=0), "category has shape"),
+        (Boxes("b", TWO, category=np.zeros((0, 2))), "category has shape"),
         (Boxes("b", TWO, labels=["one"]), "labels has 1"),
         (Boxes("b", TWO, tip="{0}"), "columns and tip"),
         (Boxes("b", TWO, columns=[1.0], tip="{0}"), "columns has 1"),

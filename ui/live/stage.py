@@ -149,7 +149,8 @@ class Boxes:
 
     def _categories(self, count: int) -> np.ndarray:
         category = np.asarray(self.category)
-        if category.ndim not in (1, 2) or category.shape[-1] != count or not len(category):
+        states = len(category) if category.ndim == 2 else category.ndim
+        if not states or category.ndim > 2 or category.shape[-1] != count:
             raise ValueError(
                 f"category has shape {category.shape}, allowed are [{count}] and [t, {count}]"
             )

@@ -1,30 +1,18 @@
 // The stage: a photo under layers. Four canvases lie on top of one another, so that each is drawn
 // only when its own content changes: photo, ghost (what was pinned), layers, and what follows the
 // pointer. The hands (pointer and keyboard) are in stage_hands.js, the drawing in stage_paint.js.
-import { download, element, perFrame, piece, subscribe, theme, unpack } from "./shared.js";
+import { element, perFrame, piece, subscribe, theme, unpack } from "./shared.js";
 import { hands } from "./stage_hands.js";
 import * as paint from "./stage_paint.js";
+import { savePicture } from "./stage_picture.js";
 import { area, cellAt, cellBox, clamp, fit, handlesOf, inside, toPhoto, toScreen } from "./stage_shape.js";
+import { describe, number } from "./stage_words.js";
 
 const PATIENCE = 5000; // ms after which a report without an answer counts as lost
-const GHOST = 0.35;
-const STRIP = 34; // css pixels for one colour bar in the exported picture
 
 const sheet = new URL("stage.css", import.meta.url).href;
 if (!document.querySelector(`link[href="${sheet}"]`)) {
   document.head.append(element("link", { rel: "stylesheet", href: sheet }));
-}
-
-const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-
-const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
-
-// Three significant digits, as plain as possible.
-function number(value) {
-  if (!Number.isFinite(value)) return "–";
-  const size = Math.abs(value);
-  const text = size && (size < 1e-4 || size >= 1e6) ? value.toExponential(2) : plain.format(value);
-  return text.replace("-", "−");
 }
 
 class Stage {
@@ -72,6 +60,7 @@ class Stage {
     this.request.cancel();
     clearTimeout(this.timer);
     clearTimeout(this.speaking);
+    this.picture?.close();
   }
 
   // ---------------------------------------------------------------- from Python
@@ -90,6 +79,7 @@ class Stage {
       // The old photo stays, under its own layers, until the new one can be shown with its own.
       const picture = meta.photo && (await decode(arrays.photo.data));
       if (this.newest !== meta) return;
+      this.picture?.close();
       this.picture = picture;
     }
     this.adopt(meta, arrays);
@@ -142,7 +132,7 @@ class Stage {
       listen(layer.score_slider, (index) => { layer.score = index; this.refresh("scene", "top"); });
     }
     if (!this.meta.step) return;
-    listen(`png:${this.meta.step}`, ({ name }) => this.export(name));
+    listen(`png:${this.meta.step}`, ({ name }) => savePicture(this, name));
     listen(`pin:${this.meta.step}`, ({ pinned }) => {
       this.ghost = pinned ? this.frozen() : null;
       this.refresh("ghost");
@@ -278,43 +268,6 @@ class Stage {
 
   // ---------------------------------------------------------------- words
 
-  boxText([name, index]) {
-    const layer = this.layer(name);
-    return [layer.labels?.[index], layer.tip && this.tipText(layer, index)].filter(Boolean).join(" · ");
-  }
-
-  tipText({ tip, arrays: { columns: { data, shape } } }, index) {
-    const row = [...data.subarray(index * shape[1], (index + 1) * shape[1])];
-    return row.some(Number.isFinite) ? fill(tip, row.map(number)) : "";
-  }
-
-  cellText(cell) {
-    const { columns } = this.grid;
-    return fill(this.meta.strings.cell, { row: Math.floor(cell / columns), column: cell % columns });
-  }
-
-  drawnText(index) {
-    const [x1, y1, x2, y2] = this.boxes[index].map(Math.round);
-    const name = this.drawn.labels?.[index] ?? "";
-    return fill(this.meta.strings.box, { name, index: index + 1, count: this.boxes.length, x1, y1, x2, y2 });
-  }
-
-  heatText() {
-    const values = this.layers.filter(({ kind }) => kind === "heat" || kind === "patches").map((layer) => {
-      const state = layer.kind === "heat" ? this.heatState(layer) : this.activeCell;
-      const value = state === null ? null : paint.heatAt(layer, state, this.pointer);
-      return value === null ? "" : `${layer.label} ${number(value)}`.trim();
-    });
-    return values.filter(Boolean).join("\n");
-  }
-
-  describe() {
-    if (this.overCross) return this.meta.strings.delete;
-    if (this.hovered) return this.boxText(this.hovered);
-    const cell = this.cell === null ? "" : this.cellText(this.cell);
-    return [cell, this.pointer && this.heatText()].filter(Boolean).join("\n");
-  }
-
   // Says a line to a screen reader, the newest at most four times a second.
   say(text) {
     clearTimeout(this.speaking);
@@ -413,7 +366,7 @@ class Stage {
     paint.outlines(ctx, view, [item], { ...look, style: this.style });
   }
 
-  // ---------------------------------------------------------------- pin and export
+  // ---------------------------------------------------------------- pin
 
   frozen() {
     return {
@@ -435,55 +388,10 @@ class Stage {
     }
   }
 
-  export(name) {
-    const bars = this.layers.filter(({ arrays: { lut } }) => lut);
-    const view = { ...this.view, ratio: 2 };
-    const sheet = (height) => new OffscreenCanvas(2 * view.width, 2 * height);
-    const canvas = sheet(view.height + STRIP * bars.length);
-    const ctx = canvas.getContext("2d");
-    const layer = (draw, alpha = 1) => {
-      const own = sheet(view.height);
-      draw.call(this, own.getContext("2d"), view);
-      ctx.globalAlpha = alpha;
-      ctx.drawImage(own, 0, 0);
-      ctx.globalAlpha = 1;
-    };
-    layer(this.paintPhoto);
-    layer(this.paintGhost, GHOST);
-    layer(this.paintScene);
-    layer(this.paintTop);
-    bars.forEach((bar, row) => this.exportBar(ctx, bar, 2 * (view.height + STRIP * row)));
-    canvas.convertToBlob({ type: "image/png" }).then((blob) => {
-      const link = URL.createObjectURL(blob);
-      download(`${name}.png`, link);
-      setTimeout(() => URL.revokeObjectURL(link), 60_000);
-    });
-  }
-
-  exportBar(ctx, layer, y) {
-    const middle = y + STRIP;
-    ctx.fillStyle = this.style.background;
-    ctx.fillRect(0, y, ctx.canvas.width, 2 * STRIP);
-    ctx.font = `24px ${this.style.font}`;
-    ctx.textBaseline = "middle";
-    let x = 16;
-    const write = (text) => {
-      ctx.fillStyle = this.style.text;
-      ctx.fillText(text, x, middle);
-      x += ctx.measureText(text).width + 20;
-    };
-    write(layer.label);
-    write(number(layer.low));
-    const width = Math.round(clamp(ctx.canvas.width - x - 140, 60, 360));
-    paint.paintBar(ctx, layer, x, middle - 9, width, 18);
-    x += width + 20;
-    write(number(layer.high));
-  }
-
   // ---------------------------------------------------------------- tip
 
   showTip() {
-    const text = this.drag?.active ? "" : this.describe();
+    const text = this.drag?.active ? "" : describe(this);
     this.tip.hidden = !text;
     if (!text) return;
     if (this.tip.textContent !== text) this.tip.textContent = text;

@@ -2,6 +2,7 @@
 // (pointer, cell, picks, boxes) and ask it to redraw and to report.
 import { CROSS, HANDLE, crossAt } from "./stage_paint.js";
 import { between, clamp, handlesOf, inside, moved, resized, toScreen } from "./stage_shape.js";
+import { describe, drawnText } from "./stage_words.js";
 
 const STILL = 4; // css pixels a press may wander and still be a click
 const LEAST = 4; // photo pixels, the smallest side of a drawn box
@@ -60,6 +61,7 @@ function press(stage, event) {
   top.setPointerCapture(event.pointerId);
   top.focus({ preventScroll: true });
   stage.keyed = false;
+  stage.frame.classList.add("stage-by-hand");
   stage.drag = { from: point, start: [event.clientX, event.clientY], active: false };
   if (!stage.editing) return;
   event.preventDefault();
@@ -182,6 +184,7 @@ function remove(stage) {
 
 function key(stage, event) {
   if (!stage.meta || stage.drag || event.ctrlKey || event.metaKey) return;
+  stage.frame.classList.remove("stage-by-hand");
   if (!(stage.editing && keyDrawn(stage, event)) && !keyLook(stage, event)) return;
   event.preventDefault();
   stage.refresh("top");
@@ -209,7 +212,7 @@ function keyDrawn(stage, event) {
     boxes[selected] = event.altKey ? resized(boxes[selected], [1, 1], by, meta.size, least(stage))
       : moved(boxes[selected], by, meta.size);
   } else return false;
-  stage.say(stage.drawnText(stage.selected));
+  stage.say(drawnText(stage, stage.selected));
   stage.report();
   return true;
 }
@@ -221,7 +224,7 @@ function nextDrawn(stage, step) {
   stage.selected = boxes[next] ? next : null;
   stage.refresh("top");
   if (stage.selected === null) return false;
-  stage.say(stage.drawnText(next));
+  stage.say(drawnText(stage, next));
   return true;
 }
 
@@ -231,7 +234,7 @@ function keyLook(stage, event) {
   if (arrow && (stage.grid ? stepCell(stage, arrow) : stepBox(stage, arrow[0] + arrow[1]))) {
     stage.keyed = true;
     stage.pointer = null;
-    stage.say(stage.describe());
+    stage.say(describe(stage));
     return true;
   }
   if (event.key === "Escape" && stage.keyed) {
