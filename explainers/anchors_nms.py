@@ -621,6 +621,37 @@ def soft_nms(
     return order, decayed[order]
 
 
+def scores_after(
+    boxes: Float[Tensor, "n 4"],
+    scores: Float[Tensor, "n"],
+    method: str,
+    iou_threshold: Number = 0.5,
+    sigma: Number = 0.5,
+    classes: Int[Tensor, "n"] | None = None,
+) -> Float[Tensor, "n"]:
+    """Each box's score after suppression: 0 where hard NMS drops it, decayed where soft NMS does.
+
+    Args:
+        boxes, scores, iou_threshold, sigma, classes: as for `soft_nms`.
+        method: "hard", "linear" or "gaussian".
+
+    Raises:
+        ValueError: as `nms` and `soft_nms` do.
+
+    >>> boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8]])
+    >>> scores_after(boxes, torch.tensor([0.9, 0.8]), "hard")
+    tensor([0.9000, 0.0000])
+    >>> scores_after(boxes, torch.tensor([0.9, 0.8]), "linear")
+    tensor([0.9000, 0.1600])
+    """
+    if method == "hard":
+        kept = nms(boxes, scores, iou_threshold, classes)
+        left = scores[kept]
+    else:
+        kept, left = soft_nms(boxes, scores, method, iou_threshold, sigma, 0.0, classes)
+    return torch.zeros_like(scores).index_copy(0, kept, left)
+
+
 def simulate_candidates(
     objects: Float[Tensor, "m 4"],
     image_size: tuple[Number, Number],

@@ -166,12 +166,10 @@ def score_decay(
 
 
 def grid_layers(anchors: Tensor, grid: AnchorMap, hint: str) -> list[Layer]:
-    """A grid whose cells show their anchors, one colour for each scale; the middle cell at first."""
+    """A grid whose cells show their anchors, one colour a scale; the middle cell at first."""
     width, height = grid.columns * grid.stride_x, grid.rows * grid.stride_y
     shown = anchors[grid.first : grid.first + grid.per_cell]
-    scales = (
-        box_area(shown).sqrt().round(decimals=1).unique(return_inverse=True)[1]
-    )
+    scales = box_area(shown).sqrt().round(decimals=1).unique(return_inverse=True)[1]
     cell = CellHover(
         "cells",
         grid.rows,
@@ -190,7 +188,7 @@ def matching_layers(
     anchors: Tensor,
     match: Matching,
     chosen: Tensor,
-    visible: Tensor,
+    shown: Tensor,
     objects: Tensor,
     hint: str,
 ) -> list[Layer]:
@@ -201,9 +199,10 @@ def matching_layers(
     Args:
         anchors, match: the anchors and their matching `[n]`.
         chosen: indices of the anchors that are sent `[k]`.
-        visible: which anchors to show `[n]`.
+        shown: indices of the anchors that are shown.
         objects: the objects' boxes `[m, 4]`.
     """
+    visible = torch.zeros_like(match.label, dtype=torch.bool).index_fill(0, shown, True)
     category = torch.full_like(match.label, HIDDEN)
     for place, label in enumerate((1, -1, 0)):
         category[visible & (match.label == label)] = place
@@ -314,10 +313,11 @@ def worked_layers(boxes: Tensor, parts: IouParts | None, hint: str) -> list[Laye
 def iou_formula(parts: IouParts) -> str:
     """The IoU of two boxes worked out with its numbers, as LaTeX."""
     x1, y1, x2, y2 = parts.intersection_box.tolist()
+    shared = f"{parts.intersection:.0f}"
     return rf"""\begin{{aligned}}
     \text{{IoU}} &= \frac{{|A \cap B|}}{{|A| + |B| - |A \cap B|}}
-    = \frac{{{x2 - x1:.0f} \cdot {y2 - y1:.0f}}}{{{parts.area1:.0f} + {parts.area2:.0f} - {parts.intersection:.0f}}}
-    = \frac{{{parts.intersection:.0f}}}{{{parts.union:.0f}}} = \mathbf{{{parts.iou:.3f}}}
+    = \frac{{{x2 - x1:.0f} \cdot {y2 - y1:.0f}}}{{{parts.area1:.0f} + {parts.area2:.0f} - {shared}}}
+    = \frac{{{shared}}}{{{parts.union:.0f}}} = \mathbf{{{parts.iou:.3f}}}
     \end{{aligned}}"""
 
 
@@ -326,7 +326,8 @@ def target_formula(anchor: Tensor, box: Tensor) -> str:
     tx, ty, tw, th = encode_boxes(box[None], anchor[None])[0].tolist()
     (xa, ya, wa, ha), (x, y, w, h) = _centre_size(anchor), _centre_size(box)
     return rf"""\begin{{aligned}}
-    \\rule{{0pt}}{{1.8em}} t_x &= \frac{{x - x_a}}{{w_a}} = \frac{{{x:.1f} - {xa:.1f}}}{{{wa:.1f}}} = {tx:.3f} &
+    \rule{{0pt}}{{1.8em}}
+    t_x &= \frac{{x - x_a}}{{w_a}} = \frac{{{x:.1f} - {xa:.1f}}}{{{wa:.1f}}} = {tx:.3f} &
     t_y &= \frac{{y - y_a}}{{h_a}} = \frac{{{y:.1f} - {ya:.1f}}}{{{ha:.1f}}} = {ty:.3f} \\
     t_w &= \ln\frac{{w}}{{w_a}} = \ln\frac{{{w:.1f}}}{{{wa:.1f}}} = {tw:.3f} &
     t_h &= \ln\frac{{h}}{{h_a}} = \ln\frac{{{h:.1f}}}{{{ha:.1f}}} = {th:.3f}

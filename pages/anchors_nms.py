@@ -13,15 +13,13 @@ from ui.live.sentence import Follow
 from ui.live.slider import positions
 from ui.page import Page
 
-RATIOS = {
-    "one": [1.0],
-    "three": [0.5, 1.0, 2.0],
-    "tall": [1.0, 2.0, 3.0],
-    "five": [1 / 3, 0.5, 1.0, 2.0, 3.0],
-}
+RATIOS = {"one": [1.0], "three": [0.5, 1.0, 2.0], "tall": [1.0, 2.0, 3.0]}
+SHAPES = {"one": "1:1", "three": "2:1, 1:1, 1:2", "tall": "1:1, 1:2, 1:3"}
+SCALES = [16, 24, 32, 48, 64, 96, 128, 192, 256]
 SHARES = positions(0.0, 1.0, 0.01)
 SCORES = positions(0.1, 0.95, 0.01)
 MOST_DRAWN = 20_000
+PAIR = [(0.2, 0.25, 0.6, 0.7), (0.4, 0.4, 0.8, 0.85)]
 
 page = Page("anchors_nms")
 photo = chooser.current()
@@ -76,32 +74,20 @@ def confident(step):
 @page.step(feeds=["matching"])
 def layout(step):
     one = {"layout": "grid", "stride": 16, "sizes": 3, "ratios": "three"}
-    step.presets({
-        "Faster R-CNN": {**one, "size": 128},
-        _("Small objects"): {**one, "stride": 8, "size": 16},
-        _("Tall objects"): {**one, "size": 32, "ratios": "tall"},
-        "SSD": {"layout": "ssd"},
-    })  # fmt: skip
+    small, tall = {**one, "stride": 8, "size": 16}, {**one, "size": 32, "ratios": "tall"}
+    step.presets({"Faster R-CNN": {**one, "size": 128}, _("Small objects"): small})
+    step.presets({_("Tall objects"): tall, "SSD": {"layout": "ssd"}})
     kinds = {"grid": _("One grid"), "ssd": _("The SSD's six")}
     level = 0
     if step.choice(_("Anchors"), kinds, "grid", key="layout") == "ssd":
-        names = {i: f"{m.rows} × {m.columns}" for i, m in enumerate(ssd_maps(size))}
-        level = step.live_slider(
-            _("Feature map"), list(names), 1, key="level", format_value=names.get
-        )
+        names = [f"{m.rows} × {m.columns}" for m in ssd_maps(size)]
+        options = {"key": "level", "format_value": names.__getitem__}
+        level = step.live_slider(_("Feature map"), range(len(names)), 1, **options)
     else:
         step.live_slider(_("Stride"), [8, 16, 32, 64], 16, key="stride", unit="px")
-        step.live_slider(
-            _("Smallest scale"), [16, 24, 32, 48, 64, 96, 128, 192, 256], 64, key="size", unit="px"
-        )
+        step.live_slider(_("Smallest scale"), SCALES, 64, key="size", unit="px")
         step.live_slider(_("Scales, each twice the one before"), [1, 2, 3, 4], 3, key="sizes")
-        shapes = {
-            "one": "1:1",
-            "three": "2:1, 1:1, 1:2",
-            "tall": "1:1, 1:2, 1:3",
-            "five": "3:1, 2:1, 1:1, 1:2, 1:3",
-        }
-        step.choice(_("Width : height"), shapes, "three", key="ratios", wide=True)
+        step.choice(_("Width : height"), SHAPES, "three", key="ratios", wide=True)
     step.reset()
     anchors, grids = lay_out(step)
     counts = step.run(explain.count_layout, anchors, size)
@@ -113,54 +99,48 @@ def layout(step):
     layers = figures.grid_layers(anchors, grids[level], hint)
     step.stage(photo, layers, key="stage", label=_("Photo with the grid of anchors"), margin=0.25)
     cells = " + ".join(f"{g.rows} × {g.columns} × {g.per_cell}" for g in grids)
-    step.says(
-        _(
-            "{cells} = **{anchors:,}** anchors. **{inside:,}** of them ({share:.0%}) lie wholly inside the photo."
-        ).format(cells=cells, share=counts.inside / counts.anchors, **vars(counts))
+    told = _(
+        "{cells} = **{anchors:,}** anchors. **{inside:,}** ({share:.0%}) lie inside the photo."
     )
+    step.says(told.format(cells=cells, share=counts.inside / counts.anchors, **vars(counts)))
     step.data(**dict(zip(("x1", "y1", "x2", "y2"), anchors.T, strict=True)))
 
 
 @page.step(feeds=["suppression", "replay", "soft"])
 def matching(step):
-    own = samples.objects(photo)
-    objects = step.boxes(photo, own or answers(step), key="objects", stage="stage")
-    sources = {_("The detector's"): answers(step), _("None"): []}
-    step.replace(objects, {_("Labelled by hand"): own, **sources} if own else sources)
+    own, found = samples.objects(photo), answers(step)
+    objects = step.boxes(photo, own or found, key="objects", stage="stage")
+    step.replace(objects, {_("By hand"): own, _("The detector's"): found, _("None"): []})
     positive = step.live_slider(_("Positive above IoU"), SHARES, 0.7, key="positive")
     negative = step.live_slider(_("Negative below IoU"), SHARES, 0.3, key="negative")
-    kinds = {"matched": _("Positive, ignored"), "all": _("All"), "batch": _("A mini-batch of 256")}
-    shown = step.choice(_("Show"), kinds, "matched", key="show", wide=True)
-    seed = step.number(_("Seed"), 0, 0, 999, key="seed") if shown == "batch" else 0
+    negative = min(negative, positive)
+    kinds = {"matched": _("Positive, ignored"), "all": _("All"), "batch": _("Mini-batch of 256")}
+    kind = step.choice(_("Show"), kinds, "matched", key="show", wide=True)
+    seed = step.number(_("Seed"), 0, 0, 999, key="seed") if kind == "batch" else 0
     step.reset()
-
     anchors, _grids = lay_out(step)
     truth = torch.tensor(objects.corners, dtype=torch.float32).reshape(-1, 4)
-    match = step.run(explain.match_anchors, anchors, truth, positive, min(negative, positive))
+    match = step.run(explain.match_anchors, anchors, truth, positive, negative)
     counts = step.run(explain.count_labels, match)
-    visible = match.label != 0 if shown == "matched" else torch.ones_like(match.label).bool()
-    if shown == "batch":
-        batch = step.run(explain.sample_minibatch, match.label, torch.Generator().manual_seed(seed))
-        visible = torch.isin(
-            torch.arange(len(anchors)), torch.cat([batch.positive, batch.negative])
-        )
-    drawn = match.iou.topk(min(len(anchors), MOST_DRAWN)).indices
+    shown = ((match.label != 0) | (kind == "all")).nonzero()[:, 0]
+    if kind == "batch":
+        generator = torch.Generator().manual_seed(seed)
+        batch = step.run(explain.sample_minibatch, match.label, generator)
+        shown = torch.cat([batch.positive, batch.negative])
+    sent = match.iou.topk(min(len(anchors), MOST_DRAWN)).indices
     hint = _("Drag on the photo to draw an object. Drag a box to move it, its edges to resize it.")
-    layers = figures.matching_layers(anchors, match, drawn, visible, truth, hint)
-    label = _("Photo with anchors matched to objects")
-    seen = step.stage(
-        photo, layers, key="stage", label=label, margin=0.1, revision=objects.revision
-    )
+    layers = figures.matching_layers(anchors, match, sent, shown, truth, hint)
+    drawn = {"margin": 0.1, "revision": objects.revision}
+    seen = step.stage(photo, layers, key="stage", label=_("Photo with matched anchors"), **drawn)
     step.fact(**vars(counts), objects=len(truth))
-    told = _(
-        "**{positive:,}** positive, **{ignored:,}** ignored, **{negative:,}** negative anchors. Without the best-anchor rule **{rescued}** of {objects} objects would have none."
-    )
-    step.says(told.format(objects=len(truth), **vars(counts)))
+    told = _("**{positive:,}** positive, **{ignored:,}** ignored, **{negative:,}** negative.")
+    rule = _("Without the best-anchor rule **{rescued}** of {objects} objects would have none.")
+    step.says(f"{told} {rule}".format(objects=len(truth), **vars(counts)))
     histogram = step.run(explain.iou_histogram, match.iou, 50)
-    chart = figures.iou_histogram(histogram, positive, min(negative, positive), _)
+    chart = figures.iou_histogram(histogram, positive, negative, _)
     step.figure(chart, key="histogram", label=_("Anchors by best IoU"))
     if len(truth) and len(anchors):
-        picked = int(drawn[seen.picked[1]]) if seen.picked else int(match.best_anchor[0])
+        picked = int(sent[seen.picked[1]]) if seen.picked else int(match.best_anchor[0])
         step.formula(figures.target_formula(anchors[picked], truth[match.matched[picked]]))
     step.data(label=match.label, matched=match.matched, iou=match.iou)
 
@@ -169,37 +149,37 @@ def matching(step):
 def suppression(step):
     kinds = {"detector": _("The SSD's"), "simulated": _("Simulated")}
     step.choice(_("Candidates"), kinds, "detector", key="source")
-    iou = step.live_slider(_("IoU threshold"), SHARES, 0.5, key="iou", live=False, play=True)
+    played = {"live": False, "play": True}
+    iou = step.live_slider(_("IoU threshold"), SHARES, 0.5, key="iou", **played)
     score = step.live_slider(_("Score threshold"), SCORES, 0.25, key="score", live=False)
     step.switch(_("Each class by itself"), True, key="per_class")
     step.reset()
-
     boxes, scores, names, classes = candidates(step)
     if not (scores >= 0.25).any():
         step.empty(
-            _(
-                "The detector is sure of nothing on this photo: it knows 23 classes. Choose the simulated candidates, or another photo."
-            )
+            _("The detector is sure of nothing here: it knows 23 classes.")
+            + " "
+            + _("Choose the simulated candidates, or another photo.")
         )
         return
     kept = step.run(explain.sweep_nms, boxes, scores, torch.tensor(SHARES), classes)
     left = step.run(explain.survivors, kept, scores, torch.tensor(SCORES))
-    topics = step.topic("iou"), step.topic("score")
+    of_iou, of_score = topics = step.topic("iou"), step.topic("score")
     labels = figures.labelled(names, scores)
-    layers = figures.sweep_layers(boxes, scores, kept, labels, *topics, SCORES)
+    layers = figures.sweep_layers(boxes, scores, kept, labels, of_iou, of_score, SCORES)
     step.stage(photo, layers, key="stage", label=_("Photo with candidates and survivors"))
     at = SCORES.index(score)
-    step.fact(survivors=left[SHARES.index(iou), at], candidates=(scores >= score).sum())
+    step.fact(survivors=left[SHARES.index(iou), at], candidates=left[-1, at])
     step.says(
         _("At IoU {iou} and score {score}, **{left}** of **{all}** candidates survive."),
-        iou=Follow(topics[:1], [f"{v:.2f}" for v in SHARES]),
-        score=Follow(topics[1:], [f"{v:.2f}" for v in SCORES]),
+        iou=Follow([of_iou], [f"{v:.2f}" for v in SHARES]),
+        score=Follow([of_score], [f"{v:.2f}" for v in SCORES]),
         left=Follow(topics, left),
-        all=Follow(topics[1:], [int((scores >= v).sum()) for v in SCORES]),
+        all=Follow([of_score], left[-1]),
     )
-    chart = figures.survivor_curve(SHARES, left[:, at], _)
     here = torch.tensor(SHARES)[:, None].expand(-1, 2)
-    sweeps = [Sweep(topics[1], 0, "y", left.T.float()), Sweep(topics[0], 1, "x", here)]
+    sweeps = [Sweep(of_score, 0, "y", left.T.float()), Sweep(of_iou, 1, "x", here)]
+    chart = figures.survivor_curve(SHARES, left[:, at], _)
     step.figure(chart, key="curve", label=_("Survivors"), sweeps=sweeps)
     step.data(iou_threshold=SHARES, survivors=left[:, at])
 
@@ -212,13 +192,11 @@ def replay(step):
         return
     steps = step.run(explain.nms_steps, boxes, scores, page.value("iou"), classes)
     states = step.run(explain.suppression_states, steps)
-    rounds = range(len(states))
-    step.live_slider(_("Step"), rounds, min(1, rounds[-1]), key="round", live=False, play=True)
-    labels = figures.labelled(names, scores)
-    layers = figures.replay_layers(boxes, scores, states, labels, step.topic("round"))
+    step.live_slider(_("Step"), range(len(states)), 1, key="round", live=False, play=True)
+    topic, labels = step.topic("round"), figures.labelled(names, scores)
+    layers = figures.replay_layers(boxes, scores, states, labels, topic)
     step.stage(photo, layers, key="stage", label=_("Photo with the boxes of this step"))
-    told = figures.replay_sentences(steps, labels, _)
-    step.says("{told}", told=Follow([step.topic("round")], told))
+    step.says("{told}", told=Follow([topic], figures.replay_sentences(steps, labels, _)))
     step.fact(rounds=len(steps.kept), dropped_first=(steps.removed_at == 0).sum() - 1)
     step.data(score=scores, removed_by=steps.removed_by, removed_iou=steps.removed_iou)
 
@@ -230,29 +208,21 @@ def soft(step):
     sigma = 0.5
     if method == "gaussian":
         sigma = step.live_slider("σ", positions(0.1, 1.0, 0.05), sigma, key="sigma")
-    least = step.live_slider(
-        _("Least score in the end"), positions(0.0, 0.6, 0.01), 0.2, key="least"
-    )
+    leasts = positions(0.01, 0.6, 0.01)
+    least = step.live_slider(_("Least score in the end"), leasts, 0.2, key="least")
     step.reset()
     boxes, scores, names, classes = confident(step)
     if not len(boxes):
         step.empty(_("No candidate reaches the score threshold above."))
         return
-    iou = page.value("iou")
-    hard = step.run(explain.nms, boxes, scores, iou, classes)
-    after = {"hard": scores.new_zeros(len(scores)).index_copy(0, hard, scores[hard])}
-    for name in ("linear", "gaussian"):
-        options = {"method": name, "iou_threshold": iou, "sigma": sigma, "score_threshold": 0.0}
-        kept, decayed = step.run(explain.soft_nms, boxes, scores, **options, classes=classes)
-        after[name] = scores.new_zeros(len(scores)).index_copy(0, kept, decayed)
+    options = {"iou_threshold": page.value("iou"), "sigma": sigma, "classes": classes}
+    every = ("hard", "linear", "gaussian")
+    after = {m: step.run(explain.scores_after, boxes, scores, m, **options) for m in every}
     titles = {"hard": _("Hard NMS"), method: f"Soft-NMS, {kinds[method]}"}
     for side, (name, title) in zip(step.sides(2), titles.items(), strict=True):
-        left = after[name] >= max(least, 1e-9)
-        told = _("{title}: **{count}** boxes of {least} or more").format(
-            title=title, count=int(left.sum()), least=least
-        )
-        side.markdown(told)
-        chosen = [names[i] for i in left.nonzero()[:, 0].tolist()]
+        left = (after[name] >= least).nonzero()[:, 0]
+        side.markdown(_("{title}: **{count}** boxes").format(title=title, count=len(left)))
+        chosen = [names[i] for i in left.tolist()]
         layers = figures.soft_layers(boxes[left], after[name][left], chosen, name)
         step.stage(photo, layers, key=f"stage_{name}", label=title, place=side)
     chart = figures.score_decay(scores, after, names, least, _)
@@ -262,15 +232,15 @@ def soft(step):
 
 @page.step()
 def worked(step):
-    height, width = size
-    default = [(0.2, 0.25, 0.6, 0.7), (0.4, 0.4, 0.8, 0.85)]
-    default = [(a * width, b * height, c * width, d * height) for a, b, c, d in default]
+    scale = (photo.width, photo.height) * 2
+    default = [[n * side for n, side in zip(box, scale, strict=True)] for box in PAIR]
     pair = step.boxes(photo, default, key="pair", stage="stage")
     step.replace(pair, {_("Reset"): default})
     boxes = torch.tensor(pair.corners, dtype=torch.float32).reshape(-1, 4)
     parts = step.run(iou_parts, boxes[0], boxes[1]) if len(boxes) == 2 else None
     layers = figures.worked_layers(boxes, parts, _("Drag the boxes A and B."))
-    step.stage(photo, layers, key="stage", label=_("Photo with two boxes"), revision=pair.revision)
+    label = _("Photo with two boxes")
+    step.stage(photo, layers, key="stage", label=label, revision=pair.revision)
     if parts is None:
         step.empty(_("Two boxes are needed. Draw or delete until there are two."))
         return
