@@ -107,7 +107,7 @@ def test_a_layer_that_does_not_fit_is_refused_by_name(layer, message):
     [
         ([Boxes("b", TWO), Points("b", [])], {}, "used twice"),
         ([Boxes("b.c", TWO)], {}, "name is 'b.c'"),
-        ([Drawn("a"), Drawn("b")], {}, "more than one Drawn"),
+        ([Drawn("a"), Drawn("b")], {}, "layers has Drawn and Drawn"),
         ([], {"label": ""}, "label is empty"),
         ([], {"margin": -1}, "margin is -1"),
         ([], {"strings": {"colour": ""}}, "strings has"),

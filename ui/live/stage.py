@@ -67,8 +67,8 @@ class Picture(Protocol):
 class Boxes:
     """Boxes in the colours of their categories, up to tens of thousands.
 
-    Above 1,500 visible boxes lines are one pixel wide, whatever `width`, `dashed`
-    and `fill_opacity` say.
+    Above 200 visible boxes lines have no halo; above 1,500 they are one pixel wide, whatever
+    `width`, `dashed` and `fill_opacity` say.
 
     Args:
         name: names the layer in what is picked; a letter, then letters, digits, - and _.
@@ -549,7 +549,7 @@ def stage(
     size = (photo.width, photo.height) if photo is not None else size
     _check(layers, label, margin, strings)
     encoded = [layer.encode(size) for layer in layers]
-    drawn = next((layer.boxes for layer in layers if isinstance(layer, Drawn)), None)
+    drawn = next((layer.boxes for layer in layers if layer.kind == "drawn"), None)
     event = _within(stage_event(key, size, boxes=drawn, revision=revision), encoded)
     arrays: dict[str, np.ndarray | bytes] = {
         f"{header['name']}.{part}": values
@@ -687,6 +687,7 @@ def _check(
             raise ValueError(f"name is {name!r}, allowed are a letter, then letters, digits, -, _")
         if names.count(name) > 1:
             raise ValueError(f"name {name!r} is used twice among layers")
-    for kinds, several in ((Drawn, "Drawn"), (CellHover | PatchMaps, "CellHover or PatchMaps")):
-        if sum(isinstance(layer, kinds) for layer in layers) > 1:
-            raise ValueError(f"layers has more than one {several}")
+    for kinds in (("drawn",), ("cells", "patches")):
+        several = [type(layer).__name__ for layer in layers if layer.kind in kinds]
+        if len(several) > 1:
+            raise ValueError(f"layers has {' and '.join(several)}, allowed is one of them")

@@ -4,7 +4,8 @@ import { cellBox, toScreen } from "./stage_shape.js";
 
 export const HIDDEN = 255; // category of a box that is not drawn
 const NOTHING = 65535; // heat value of a pixel that is not drawn
-const CROWD = 1500; // above this many boxes lines are one pixel wide and have no halo
+const HALOS = 200; // more boxes than this are drawn without halos, which would merge
+const CROWD = 1500; // above this many boxes lines are one pixel wide
 const LABELS = 150;
 
 const even = (length, ratio) => Math.max(1, Math.round(length * ratio));
@@ -33,7 +34,7 @@ function corners(view, x1, y1, x2, y2, shift) {
 // Outlines of a few boxes: all halos first, so that none covers a line. `items` are [box, colour].
 export function outlines(ctx, view, items, { width = 1.5, dashed = false, fill = 0, style }) {
   const line = even(width, view.ratio);
-  const edge = even(0.75, view.ratio);
+  const edge = items.length > HALOS ? 0 : even(0.75, view.ratio);
   const rectangle = ([box]) => corners(view, ...box, line / 2);
   ctx.save();
   if (fill) {
@@ -47,7 +48,7 @@ export function outlines(ctx, view, items, { width = 1.5, dashed = false, fill =
   }
   ctx.setLineDash(dashed ? [5 * view.ratio, 4 * view.ratio] : []);
   ctx.lineWidth = line + 2 * edge;
-  for (const item of items) {
+  if (edge) for (const item of items) {
     ctx.strokeStyle = halo(item[1], style);
     ctx.strokeRect(...rectangle(item));
   }
