@@ -26,6 +26,7 @@ from figures.stage import HIDDEN, Boxes, CellHover, Drawn, Grid, Layer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, NEGATIVE, POSITIVE, figure
 
 SCALES = (CATEGORIES[1], CATEGORIES[4], CATEGORIES[3], CATEGORIES[2])
+LABELS = {"positive": POSITIVE, "ignored": IGNORED, "negative": NEGATIVE}
 METHODS = {"hard": POSITIVE, "linear": CATEGORIES[1], "gaussian": CHOSEN}
 
 Translate = Callable[[str], str]
@@ -209,24 +210,19 @@ def matching_layers(
     targets = torch.zeros_like(anchors[chosen])
     if len(objects):
         targets = encode_boxes(objects[match.matched[chosen]], anchors[chosen])
+    category, boxes = category[chosen], anchors[chosen]
     shared = {
-        "palette": (POSITIVE, IGNORED, NEGATIVE),
         "columns": torch.cat([match.iou[chosen, None], targets], dim=1),
         "tip": "IoU {0}   tx {1}   ty {2}   tw {3}   th {4}",
         "pickable": True,
     }
-    category, boxes = category[chosen], anchors[chosen]
-    strong = category == 0
-    others = Boxes(
-        "others",
-        boxes,
-        category=category.where(~strong, HIDDEN),
-        width=1,
-        opacity=0.3,
-        **shared,
-    )
-    positive = Boxes("positive", boxes, category=category.where(strong, HIDDEN), width=2, **shared)
-    return [others, positive, Drawn("drawn", objects, colour=CATEGORIES[6], hint=hint)]
+    drawn = [Drawn("drawn", objects, colour=CATEGORIES[6], hint=hint)]
+    for place, (name, colour) in enumerate(LABELS.items()):
+        mine = torch.where(category == place, 0, HIDDEN)
+        crowded = name != "positive" and int((mine == 0).sum()) > 300
+        look = {"width": 2 if name == "positive" else 1, "opacity": 0.3 if crowded else 0.9}
+        drawn.insert(0, Boxes(name, boxes, (colour,), mine, **look, **shared))
+    return drawn
 
 
 def sweep_layers(
@@ -313,11 +309,12 @@ def worked_layers(boxes: Tensor, parts: IouParts | None, hint: str) -> list[Laye
 def iou_formula(parts: IouParts) -> str:
     """The IoU of two boxes worked out with its numbers, as LaTeX."""
     x1, y1, x2, y2 = parts.intersection_box.tolist()
-    shared = f"{parts.intersection:.0f}"
+    shared, union = f"{parts.intersection:.0f}", f"{parts.union:.0f}"
     return rf"""\begin{{aligned}}
-    \text{{IoU}} &= \frac{{|A \cap B|}}{{|A| + |B| - |A \cap B|}}
-    = \frac{{{x2 - x1:.0f} \cdot {y2 - y1:.0f}}}{{{parts.area1:.0f} + {parts.area2:.0f} - {shared}}}
-    = \frac{{{shared}}}{{{parts.union:.0f}}} = \mathbf{{{parts.iou:.3f}}}
+    |A \cap B| &= {x2 - x1:.0f} \cdot {y2 - y1:.0f} = {shared} \\
+    |A \cup B| &= {parts.area1:.0f} + {parts.area2:.0f} - {shared} = {union} \\[0.4em]
+    \text{{IoU}} &= \frac{{|A \cap B|}}{{|A \cup B|}}
+    = \frac{{{shared}}}{{{union}}} = \mathbf{{{parts.iou:.3f}}}
     \end{{aligned}}"""
 
 
@@ -326,11 +323,10 @@ def target_formula(anchor: Tensor, box: Tensor) -> str:
     tx, ty, tw, th = encode_boxes(box[None], anchor[None])[0].tolist()
     (xa, ya, wa, ha), (x, y, w, h) = _centre_size(anchor), _centre_size(box)
     return rf"""\begin{{aligned}}
-    \rule{{0pt}}{{1.8em}}
-    t_x &= \frac{{x - x_a}}{{w_a}} = \frac{{{x:.1f} - {xa:.1f}}}{{{wa:.1f}}} = {tx:.3f} &
-    t_y &= \frac{{y - y_a}}{{h_a}} = \frac{{{y:.1f} - {ya:.1f}}}{{{ha:.1f}}} = {ty:.3f} \\
-    t_w &= \ln\frac{{w}}{{w_a}} = \ln\frac{{{w:.1f}}}{{{wa:.1f}}} = {tw:.3f} &
-    t_h &= \ln\frac{{h}}{{h_a}} = \ln\frac{{{h:.1f}}}{{{ha:.1f}}} = {th:.3f}
+    t_x &= (x - x_a) / w_a = ({x:.1f} - {xa:.1f}) / {wa:.1f} = \mathbf{{{tx:.3f}}} \\
+    t_y &= (y - y_a) / h_a = ({y:.1f} - {ya:.1f}) / {ha:.1f} = \mathbf{{{ty:.3f}}} \\
+    t_w &= \ln(w / w_a) = \ln({w:.1f} / {wa:.1f}) = \mathbf{{{tw:.3f}}} \\
+    t_h &= \ln(h / h_a) = \ln({h:.1f} / {ha:.1f}) = \mathbf{{{th:.3f}}}
     \end{{aligned}}"""
 
 

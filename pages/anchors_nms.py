@@ -75,8 +75,8 @@ def confident(step):
 def layout(step):
     one = {"layout": "grid", "stride": 16, "sizes": 3, "ratios": "three"}
     small, tall = {**one, "stride": 8, "size": 16}, {**one, "size": 32, "ratios": "tall"}
-    step.presets({"Faster R-CNN": {**one, "size": 128}, _("Small objects"): small})
-    step.presets({_("Tall objects"): tall, "SSD": {"layout": "ssd"}})
+    presets = {"Faster R-CNN": {**one, "size": 128}, _("Small objects"): small}
+    step.presets({**presets, _("Tall objects"): tall, "SSD": {"layout": "ssd"}})
     kinds = {"grid": _("One grid"), "ssd": _("The SSD's six")}
     level = 0
     if step.choice(_("Anchors"), kinds, "grid", key="layout") == "ssd":
@@ -95,9 +95,9 @@ def layout(step):
     if not counts.anchors:
         step.empty(_("The photo is smaller than one cell. Choose a smaller stride."))
         return
-    hint = _("Point at a cell to see its anchors. Click to pin it.")
+    hint = _("Point at a cell to see its anchors, one colour a scale. Click to pin it.")
     layers = figures.grid_layers(anchors, grids[level], hint)
-    step.stage(photo, layers, key="stage", label=_("Photo with the grid of anchors"), margin=0.25)
+    step.stage(photo, layers, key="stage", label=_("Photo with the grid of anchors"), margin=0.15)
     cells = " + ".join(f"{g.rows} × {g.columns} × {g.per_cell}" for g in grids)
     told = _(
         "{cells} = **{anchors:,}** anchors. **{inside:,}** ({share:.0%}) lie inside the photo."

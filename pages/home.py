@@ -10,10 +10,20 @@ from ui.language import translate as _
 THUMBNAILS = Path(__file__).parent.parent / "assets" / "thumbnails"
 
 words = text.load("home", language.current())
-hero, picture = st.columns([1.2, 1], gap="large", vertical_alignment="center")
+sections = catalogue.sections()
+
+
+def open_link(concept, label):
+    """A link to a concept's page that carries language and photo along."""
+    page = st.session_state["concept_pages"][concept.id]
+    st.page_link(page, label=label, icon=":material/arrow_forward:", query_params=shell.link())
+
+
+with st.container(key="hero"):
+    hero, picture = st.columns([1.1, 1], gap="large", vertical_alignment="center")
 with hero:
     st.title(words.title, anchor=False)
-    st.markdown(words.claim)
+    st.markdown(f"#### {words.claim}")
     st.markdown(words.sections["about"].body)
     chooser.button("home.photo")
 with picture:
@@ -22,19 +32,19 @@ with picture:
 chooser.notice()
 
 st.subheader(_("Concepts"), anchor="concepts")
-names = catalogue.sections()
 columns = st.columns(3, gap="large")
 for place, concept in enumerate(catalogue.CONCEPTS):
     card = text.load(concept.id, language.current())
     with columns[place % 3]:
         st.image(THUMBNAILS / f"{concept.id}.webp", width="stretch")
-        st.caption(names[concept.section])
-        st.page_link(
-            st.session_state["concept_pages"][concept.id],
-            label=f"**{card.title}**",
-            query_params=shell.link(),
-        )
+        st.caption(sections[concept.section])
+        open_link(concept, f"**{card.title}**")
         st.markdown(card.claim)
 
 st.subheader(words.sections["path"].title, anchor="path")
 st.markdown(words.sections["path"].body)
+for number, concept in enumerate(catalogue.CONCEPTS, start=1):
+    card = text.load(concept.id, language.current())
+    open_link(concept, f"{number}. {card.title}")
+    asked = [question.text for question in card.questions if question.choices][:3]
+    st.markdown("\n".join(f"- {question}" for question in asked))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from ui.live.stage import MOST_BOXES, stage_event
+from figures.stage import MOST_BOXES
+from ui.live.stage import stage_event
 from ui.photo import Photo
 
 Box = Sequence[float]

@@ -46,6 +46,7 @@ def _number_question(facts: Mapping[str, float], key: str, question: text.Questi
         key=key,
         label_visibility="collapsed",
         width=220,
+        format="%g",
         placeholder=_("Your answer"),
         persist_state="session",
     )

@@ -57,7 +57,8 @@ class Step(Controls):
         st.subheader(f"{number}  {section.title}", anchor=name.replace("_", "-"))
         if section.body:
             st.markdown(section.body)
-        controls, self.canvas = st.columns([1, 2.4], gap="large")
+        with st.container(key=f"step-{self.id}"):
+            controls, self.canvas = st.columns([1, 2.4], gap="large")
         super().__init__(page, self.id, controls, reruns)
 
     # ------------------------------------------------------------------ computation

@@ -8,20 +8,8 @@ import streamlit as st
 from hypothesis import given
 from hypothesis import strategies as any_
 
-from ui.live.stage import (
-    MOST_BOXES,
-    Boxes,
-    CellHover,
-    Drawn,
-    Grid,
-    HeatMap,
-    PatchMaps,
-    Points,
-    StageEvent,
-    _check,
-    _within,
-    stage_event,
-)
+from figures.stage import MOST_BOXES, Boxes, CellHover, Drawn, Grid, HeatMap, PatchMaps, Points
+from ui.live.stage import StageEvent, _check, _within, stage_event
 
 SIZE = (640, 480)
 TWO = [[0, 0, 10, 10], [5, 5, 700, 20]]

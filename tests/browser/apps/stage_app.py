@@ -7,17 +7,8 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from ui.live.stage import (
-    Boxes,
-    CellHover,
-    Drawn,
-    Grid,
-    HeatMap,
-    PatchMaps,
-    Points,
-    stage,
-    stage_event,
-)
+from figures.stage import Boxes, CellHover, Drawn, Grid, HeatMap, PatchMaps, Points
+from ui.live.stage import stage, stage_event
 
 
 class Sample:
