@@ -4,95 +4,17 @@ A test asks for `open_page` and gets a fresh visitor's page. It fails when that 
 loses a request, shows an exception or asks anyone but the app for anything.
 """
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
-ROOT = Path(__file__).parents[2]
-START_SECONDS = 60
-SETTLE_MILLISECONDS = 30_000
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-QUIET = """() => {
-  const app = document.querySelector('[data-testid="stApp"]');
-  const idle = app?.dataset.testScriptState === "notRunning"
-    && app.dataset.testConnectionState === "CONNECTED"
-    && !document.querySelector('[data-stale="true"], [data-testid="stAppSkeleton"]');
-  window.idleSince = idle ? (window.idleSince ?? performance.now()) : null;
-  return idle && performance.now() - window.idleSince > 200;
-}"""
+from tools.browser import ROOT, running_app, running_browser, settle
 
 server_log = pytest.StashKey[Path]()
-
-
-@contextmanager
-def running_app(log: Path) -> Iterator[str]:
-    """Start the app on a free port, yield its address, stop it."""
-    port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py"]
-    options = ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command + options,
-            cwd=ROOT,
-            env=os.environ | {"VISION_DEVICE": "cpu"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_until_healthy(address, process, log)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until_healthy(address: str, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urlopen(f"{address}/_stcore/health", timeout=1).close()
-            return
-        except (URLError, TimeoutError):
-            time.sleep(0.1)
-    raise RuntimeError(f"the app did not start:\n{log.read_text()}")
-
-
-@contextmanager
-def running_browser() -> Iterator[Browser]:
-    """Debian's Chromium where it is installed, else Playwright's own."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -122,12 +44,7 @@ def problems() -> list[str]:
 def settled() -> Callable[[Page], Page]:
     """Wait until the app has answered everything and stayed quiet for a moment."""
 
-    def wait(page: Page) -> Page:
-        page.evaluate("window.idleSince = null")
-        page.wait_for_function(QUIET, timeout=SETTLE_MILLISECONDS)
-        return page
-
-    return wait
+    return settle
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """The stage in a real browser: pointer, touch, keyboard, sweeps, export, lost connections."""
 
 import io
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 
-from tests.browser.conftest import ROOT, free_port, wait_until_healthy
+from tools.browser import running_app
 
 CELL_3_OF_ROW_1 = 1 * 6 + 3
 TOP = "document.querySelector('.stage-top').__stage"
@@ -61,20 +58,9 @@ SHARED = (
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The stages of `apps/stage_app.py` in place of the app."""
-    port = free_port()
     log = tmp_path_factory.mktemp("stage") / "server.log"
-    command = [sys.executable, "-m", "streamlit", "run", "tests/browser/apps/stage_app.py"]
-    options = ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command + options, cwd=ROOT, env=os.environ, stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            wait_until_healthy(f"http://127.0.0.1:{port}", process, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
+    with running_app(log, "tests/browser/apps/stage_app.py") as address:
+        yield address
 
 
 class Stage:
