@@ -1,5 +1,7 @@
 """What surrounds every page: navigation from the catalogue, the language switch, warming up."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from ui import catalogue, language, text
@@ -7,12 +9,12 @@ from ui.chooser import link_name
 from ui.language import translate as _
 from ui.run import warm_up
 
+ICON = Path(__file__).parents[1] / "assets" / "icon.png"
+
 
 def open_page() -> None:
     """Draw the frame and run the page that the address names."""
-    st.set_page_config(
-        page_title=_("See deep vision at work"), page_icon=":material/visibility:", layout="wide"
-    )
+    st.set_page_config(page_title=_("See deep vision at work"), page_icon=ICON, layout="wide")
     home = st.Page("pages/home.py", title=_("Home"), default=True)
     concepts = {
         c.id: st.Page(f"pages/{c.id}.py", title=_title(c.id), url_path=c.id)
