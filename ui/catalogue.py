@@ -10,14 +10,22 @@ from ui.language import translate as _
 
 @dataclass(frozen=True)
 class Concept:
-    """One concept: its name in every room, its section, an icon for the navigation."""
+    """One concept: its name in every room.
+
+    Attributes:
+        id: the name.
+        section: one of `sections`.
+        icon: for the navigation.
+        thumbnail: the step whose first picture stands for the concept in the gallery.
+    """
 
     id: str
     section: str
     icon: str
+    thumbnail: str
 
 
-CONCEPTS = (Concept("anchors_nms", "detection", ":material/select_all:"),)
+CONCEPTS = (Concept("anchors_nms", "detection", ":material/select_all:", thumbnail="suppression"),)
 
 
 def sections() -> dict[str, str]:
