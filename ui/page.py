@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import chooser, controls, drawn, language, text
+from ui import chooser, controls, drawn, language, shell, text
 from ui.language import translate as _
 from ui.live.channel import component, forget_shared, share
 from ui.questions import ask
@@ -19,6 +19,7 @@ class Page:
     """One concept's page: `step` draws a step, `close` what every page ends with."""
 
     def __init__(self, concept: str) -> None:
+        shell.enter()
         self.id = concept
         self.text = text.load(concept, language.current())
         self._steps = 0

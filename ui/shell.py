@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from ui import catalogue, language, text
 from ui.chooser import link_name
@@ -27,6 +28,17 @@ def open_page() -> None:
     st.session_state["concept_pages"] = concepts
     page.run()
     warm_up()
+
+
+def enter() -> None:
+    """Send a page that runs by itself through the front door.
+
+    Until app.py has run once on a server, Streamlit takes the files in pages/ for pages of its own:
+    the server's first visitor, coming by a link to a concept, would see it without its frame.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
 
 
 def link(query: dict[str, str] | None = None) -> dict[str, str]:
