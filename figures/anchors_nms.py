@@ -23,7 +23,17 @@ from explainers.anchors_nms import (
 )
 from explainers.boxes import IouParts, box_area, encode_boxes
 from figures.stage import HIDDEN, Boxes, CellHover, Drawn, Grid, Layer
-from figures.style import CATEGORIES, CHOSEN, IGNORED, NEGATIVE, POSITIVE, figure
+from figures.style import (
+    CATEGORIES,
+    CHOSEN,
+    IGNORED,
+    NEGATIVE,
+    POSITIVE,
+    above,
+    figure,
+    horizontal,
+    vertical,
+)
 
 SCALES = (CATEGORIES[1], CATEGORIES[4], CATEGORIES[3], CATEGORIES[2])
 LABELS = {"positive": POSITIVE, "ignored": IGNORED, "negative": NEGATIVE}
@@ -51,33 +61,27 @@ def iou_histogram(
     colours = np.where(
         centres > positive, POSITIVE, np.where(centres < negative, NEGATIVE, IGNORED)
     )
-    drawn = figure(_("Best IoU with an object"), _("Anchors"), height=220)
-    drawn.add_bar(
-        x=centres,
-        y=counts.numpy(),
-        width=1 / len(counts),
-        marker={"color": colours, "line": {"width": 0}},
-        hovertemplate="IoU %{x:.2f}: %{y}<extra></extra>",
+    bars = {
+        "type": "bar",
+        "x": centres,
+        "y": counts.numpy(),
+        "width": 1 / len(counts),
+        "marker": {"color": colours, "line": {"width": 0}},
+        "hovertemplate": "IoU %{x:.2f}: %{y}<extra></extra>",
+    }
+    return figure(
+        _("Best IoU with an object"),
+        _("Anchors"),
+        [bars],
+        height=220,
+        xaxis={"range": [0, 1]},
+        yaxis={"type": "log", "dtick": 1},
+        marks=[vertical(negative, NEGATIVE), vertical(positive, POSITIVE)],
+        notes=[
+            above(negative, _("negative"), "left"),
+            above(positive, _("positive"), "right"),
+        ],
     )
-    marks = (
-        (negative, NEGATIVE, _("negative"), "right"),
-        (positive, POSITIVE, _("positive"), "left"),
-    )
-    for value, colour, name, anchor in marks:
-        drawn.add_vline(x=value, line={"color": colour, "width": 2, "dash": "dot"})
-        drawn.add_annotation(
-            x=value,
-            y=1,
-            yref="paper",
-            yanchor="bottom",
-            text=name,
-            xanchor=anchor,
-            showarrow=False,
-            font={"size": 12},
-        )
-    drawn.update_yaxes(type="log", dtick=1)
-    drawn.update_xaxes(range=[0, 1])
-    return drawn
 
 
 def survivor_curve(
@@ -93,26 +97,26 @@ def survivor_curve(
     [1, 3]
     """
     _ = translate
-    drawn = figure(_("IoU threshold"), _("Survivors"), height=220)
-    drawn.add_scatter(
-        x=list(thresholds),
-        y=survivors.numpy(),
-        mode="lines",
-        line={"color": POSITIVE, "width": 3, "shape": "hv"},
-        showlegend=False,
-        hovertemplate="IoU %{x:.2f}: %{y}<extra></extra>",
-    )
-    drawn.add_scatter(
-        x=[0.5, 0.5],
-        y=[0, int(survivors.max()) if len(survivors) else 1],
-        mode="lines",
-        line={"color": CHOSEN, "width": 2, "dash": "dot"},
-        showlegend=False,
-        hoverinfo="skip",
-    )
-    drawn.update_xaxes(range=[0, 1])
-    drawn.update_yaxes(rangemode="tozero")
-    return drawn
+    curve = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": list(thresholds),
+        "y": survivors.numpy(),
+        "line": {"color": POSITIVE, "width": 3, "shape": "hv"},
+        "showlegend": False,
+        "hovertemplate": "IoU %{x:.2f}: %{y}<extra></extra>",
+    }
+    here = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [0.5, 0.5],
+        "y": [0, int(survivors.max())],
+        "line": {"color": CHOSEN, "width": 2, "dash": "dot"},
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+    axes = {"xaxis": {"range": [0, 1]}, "yaxis": {"rangemode": "tozero"}}
+    return figure(_("IoU threshold"), _("Survivors"), [curve, here], height=220, **axes)
 
 
 def score_decay(
@@ -136,34 +140,45 @@ def score_decay(
     """
     _ = translate
     names = {"hard": _("hard"), "linear": _("linear"), "gaussian": _("Gaussian")}
-    marks = {"hard": "x-thin", "linear": "diamond", "gaussian": "circle"}
+    symbols = {"hard": "x-thin", "linear": "diamond", "gaussian": "circle"}
     rank = np.arange(1, len(scores) + 1)
-    drawn = figure(_("Candidate, by score"), _("Score"), height=300)
-    drawn.add_bar(
-        x=rank,
-        y=scores.numpy(),
-        name=_("before"),
-        marker={"color": "rgba(128, 128, 128, 0.3)", "line": {"width": 0}},
-        customdata=labels,
-        hovertemplate="%{customdata} %{y:.3f}<extra></extra>",
-    )
-    for method, colour in METHODS.items():
-        drawn.add_scatter(
-            x=rank,
-            y=after[method].numpy(),
-            mode="markers",
-            name=names[method],
-            marker={
+    before = {
+        "type": "bar",
+        "x": rank,
+        "y": scores.numpy(),
+        "name": _("before"),
+        "marker": {"color": "rgba(128, 128, 128, 0.3)", "line": {"width": 0}},
+        "customdata": list(labels),
+        "hovertemplate": "%{customdata} %{y:.3f}<extra></extra>",
+    }
+    dots = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": rank,
+            "y": after[method].numpy(),
+            "name": names[method],
+            "marker": {
                 "color": colour,
-                "symbol": marks[method],
+                "symbol": symbols[method],
                 "size": 7,
                 "line": {"width": 2 if method == "hard" else 0, "color": colour},
             },
-            hovertemplate="%{y:.3f}<extra>" + names[method] + "</extra>",
-        )
-    drawn.add_hline(y=least, line={"color": NEGATIVE, "width": 1.5, "dash": "dot"})
-    drawn.update_yaxes(range=[-0.02, max(0.05, float(scores.max())) * 1.1])
-    return drawn
+            "hovertemplate": "%{y:.3f}<extra>" + names[method] + "</extra>",
+        }
+        for method, colour in METHODS.items()
+    ]
+    return figure(
+        _("Candidate, by score"),
+        _("Score"),
+        [before, *dots],
+        height=300,
+        yaxis={"range": [-0.02, float(scores.max()) * 1.1]},
+        marks=[horizontal(least, NEGATIVE)],
+    )
+
+
+# ---------------------------------------------------------------- layers of the stage
 
 
 def grid_layers(anchors: Tensor, grid: AnchorMap, hint: str) -> list[Layer]:

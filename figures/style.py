@@ -1,5 +1,8 @@
 """One family of figures: palette, template, units. Readable in light and dark, at 390 px."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import plotly.graph_objects as go
 
 POSITIVE = "#009E73"
@@ -48,13 +51,70 @@ TEMPLATE = go.layout.Template(
 )
 
 
-def figure(x: str, y: str, height: int = 360) -> go.Figure:
-    """An empty figure of the family with its axes named.
+def figure(
+    x: str,
+    y: str,
+    traces: Sequence[dict[str, Any]],
+    *,
+    height: int = 360,
+    xaxis: dict[str, Any] | None = None,
+    yaxis: dict[str, Any] | None = None,
+    marks: Sequence[dict[str, Any]] = (),
+    notes: Sequence[dict[str, Any]] = (),
+) -> go.Figure:
+    """A figure of the family.
 
-    >>> figure("IoU threshold", "survivors").layout.xaxis.title.text
+    It is made in one go: Plotly checks everything anew at each `add_trace` or `update_layout`,
+    which costs more than most of the computations shown.
+
+    Args:
+        x, y: what the axes show, in words, with the unit.
+        traces: as Plotly takes them.
+        height: in pixels; the width is the column's.
+        xaxis, yaxis: further properties of the axes.
+        marks: lines made by `vertical` and `horizontal`.
+        notes: annotations.
+
+    >>> figure("IoU threshold", "survivors", []).layout.xaxis.title.text
     'IoU threshold'
     """
-    layout = {"template": TEMPLATE, "height": height}
-    return go.Figure(
-        layout={**layout, "xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
-    )
+    layout = {
+        "template": TEMPLATE,
+        "height": height,
+        "xaxis": {"title": {"text": x}, **(xaxis or {})},
+        "yaxis": {"title": {"text": y}, **(yaxis or {})},
+        "shapes": list(marks),
+        "annotations": list(notes),
+    }
+    return go.Figure({"data": list(traces), "layout": layout})
+
+
+def vertical(x: float, colour: str) -> dict[str, Any]:
+    """A dotted line from bottom to top.
+
+    >>> vertical(0.5, POSITIVE)["x1"]
+    0.5
+    """
+    line = {"color": colour, "width": 2, "dash": "dot"}
+    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+
+
+def horizontal(y: float, colour: str) -> dict[str, Any]:
+    """A dotted line from left to right.
+
+    >>> horizontal(0.5, POSITIVE)["y1"]
+    0.5
+    """
+    line = {"color": colour, "width": 2, "dash": "dot"}
+    return {"type": "line", "y0": y, "y1": y, "x0": 0, "x1": 1, "xref": "paper", "line": line}
+
+
+def above(x: float, text: str, side: str) -> dict[str, Any]:
+    """A note at the top edge, on the "left" or "right" of `x`.
+
+    >>> above(0.5, "here", "left")["xanchor"]
+    'right'
+    """
+    anchors = {"xanchor": {"left": "right", "right": "left"}[side], "yanchor": "bottom"}
+    place = {"x": x, "y": 1, "yref": "paper", "showarrow": False}
+    return {"text": text, "font": {"size": 12}, **place, **anchors}

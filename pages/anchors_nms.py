@@ -106,11 +106,13 @@ def layout(step):
     step.data(**dict(zip(("x1", "y1", "x2", "y2"), anchors.T, strict=True)))
 
 
-@page.step(feeds=["suppression", "replay", "soft"])
+@page.step()
 def matching(step):
-    own, found = samples.objects(photo), answers(step)
-    objects = step.boxes(photo, own or found, key="objects", stage="stage")
-    step.replace(objects, {_("By hand"): own, _("The detector's"): found, _("None"): []})
+    own, fed = samples.objects(photo), ["suppression", "replay", "soft"]
+    objects = step.boxes(photo, own or answers(step), key="objects", stage="stage", feeds=fed)
+    sets = {_("By hand"): lambda: own} if own else {}
+    detector = {_("The detector's"): lambda: answers(step), _("None"): list}
+    step.replace(objects, {**sets, **detector})
     positive = step.live_slider(_("Positive above IoU"), SHARES, 0.7, key="positive")
     negative = step.live_slider(_("Negative below IoU"), SHARES, 0.3, key="negative")
     negative = min(negative, positive)
@@ -130,8 +132,8 @@ def matching(step):
     sent = match.iou.topk(min(len(anchors), MOST_DRAWN)).indices
     hint = _("Drag on the photo to draw an object. Drag a box to move it, its edges to resize it.")
     layers = figures.matching_layers(anchors, match, sent, shown, truth, hint)
-    drawn = {"margin": 0.1, "revision": objects.revision}
-    seen = step.stage(photo, layers, key="stage", label=_("Photo with matched anchors"), **drawn)
+    label = _("Photo with matched anchors")
+    seen = step.stage(photo, layers, key="stage", label=label, margin=0.1, drawn=objects)
     step.fact(**vars(counts), objects=len(truth))
     told = _("**{positive:,}** positive, **{ignored:,}** ignored, **{negative:,}** negative.")
     rule = _("Without the best-anchor rule **{rescued}** of {objects} objects would have none.")
@@ -235,12 +237,12 @@ def worked(step):
     scale = (photo.width, photo.height) * 2
     default = [[n * side for n, side in zip(box, scale, strict=True)] for box in PAIR]
     pair = step.boxes(photo, default, key="pair", stage="stage")
-    step.replace(pair, {_("Reset"): default})
+    step.replace(pair, {_("Reset"): lambda: default})
     boxes = torch.tensor(pair.corners, dtype=torch.float32).reshape(-1, 4)
     parts = step.run(iou_parts, boxes[0], boxes[1]) if len(boxes) == 2 else None
     layers = figures.worked_layers(boxes, parts, _("Drag the boxes A and B."))
     label = _("Photo with two boxes")
-    step.stage(photo, layers, key="stage", label=label, revision=pair.revision)
+    step.stage(photo, layers, key="stage", label=label, drawn=pair)
     if parts is None:
         step.empty(_("Two boxes are needed. Draw or delete until there are two."))
         return

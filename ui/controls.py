@@ -23,16 +23,17 @@ class Controls:
 
     Args:
         page: the page's id; a control's full key is `page.key`.
-        step: the step's full name, for buttons.
+        name: the step's name.
         place: where to draw.
-        reruns: fragments that rerun when a control is let go; only the step's own if empty.
+        feeds: names of the steps that use these controls; they rerun when one is let go.
     """
 
-    def __init__(self, page: str, step: str, place: Any, reruns: Sequence[str]) -> None:
+    def __init__(self, page: str, name: str, place: Any, feeds: Sequence[str]) -> None:
+        self.id = f"{page}.{name}"
         self._page = page
-        self._step = step
+        self._name = name
         self._place = place
-        self._reruns = list(reruns)
+        self._feeds = list(feeds)
         self._sliders: list[str] = []
         self._defaults: dict[str, Any] = {}
 
@@ -136,33 +137,29 @@ class Controls:
             for label, values in presets.items():
                 st.button(
                     label,
-                    key=f"{self._step}.preset.{label}",
+                    key=f"{self.id}.preset.{label}",
                     on_click=self._apply,
                     args=(values,),
                     type="secondary",
                 )
 
-    def replace(self, boxes: DrawnBoxes, sets: Mapping[str, Sequence[Box]]) -> None:
-        """Buttons that replace the drawn boxes by a set."""
+    def replace(self, boxes: DrawnBoxes, sets: Mapping[str, Callable[[], Sequence[Box]]]) -> None:
+        """Buttons that replace the drawn boxes by what a function gives."""
         with self._place, st.container(horizontal=True, gap="xsmall"):
             for label, replacement in sets.items():
-                st.button(
-                    label,
-                    key=f"{self._step}.replace.{label}",
-                    on_click=self._replace,
-                    args=(boxes, replacement),
-                )
+                key = f"{self.id}.replace.{label}"
+                st.button(label, key=key, on_click=self._replace, args=(boxes, replacement))
 
-    def _replace(self, boxes: DrawnBoxes, replacement: Sequence[Box]) -> None:
-        boxes.set(replacement)
-        self.rerun()
+    def _replace(self, boxes: DrawnBoxes, replacement: Callable[[], Sequence[Box]]) -> None:
+        boxes.set(replacement())
+        self.rerun(boxes.feeds)
 
     def reset(self) -> None:
         """A button that sets every control of the step back. Call it after the controls."""
         with self._place:
             st.button(
                 _("Reset"),
-                key=f"{self._step}.reset",
+                key=f"{self.id}.reset",
                 type="tertiary",
                 icon=":material/restart_alt:",
                 on_click=self._apply,
@@ -185,10 +182,12 @@ class Controls:
         self._set_choice(key, st.session_state[self.topic(key)], default)
         self.rerun()
 
-    def rerun(self) -> None:
-        """In a callback: rerun this step and those that it feeds."""
-        if self._reruns:
-            st.rerun(self._reruns)
+    def rerun(self, more: Sequence[str] = ()) -> None:
+        """In a callback: rerun this step, the steps that it feeds, and `more` of the page."""
+        fed = [*self._feeds, *more]
+        if fed:
+            names = [self._name, *fed]
+            st.rerun([f"{self._page}.{name}.step" for name in dict.fromkeys(names)])
 
     def _set_choice(self, key: str, value: Any, default: Any) -> None:
         if value is None:

@@ -20,11 +20,19 @@ class DrawnBoxes:
     Attributes:
         corners: the boxes now, whole pixels.
         revision: for `stage`; it changes when Python replaces the boxes.
+        feeds: names of the steps that use the boxes.
     """
 
     def __init__(
-        self, name: str, query: str, stage: str, photo: Photo, default: Sequence[Box]
+        self,
+        name: str,
+        query: str,
+        stage: str,
+        photo: Photo,
+        default: Sequence[Box],
+        feeds: Sequence[str] = (),
     ) -> None:
+        self.feeds = feeds
         self._query = query
         self._photo = photo
         self._default = _whole(default)

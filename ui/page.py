@@ -43,11 +43,10 @@ class Page:
         def draw(body: Callable[[Step], None]) -> None:
             name = body.__name__
             section = self.text.sections[name]
-            keys = [f"{self.id}.{fed}.step" for fed in (name, *feeds)]
 
-            @st.fragment(key=keys[0])
+            @st.fragment(key=f"{self.id}.{name}.step")
             def fragment() -> None:
-                step = Step(self.id, name, number, section, self.facts, keys if feeds else [])
+                step = Step(self.id, name, number, section, self.facts, feeds)
                 calls = current_calls.set([])
                 try:
                     body(step)

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from figures.stage import Layer
 from ui.controls import Controls
 from ui.drawn import Box, DrawnBoxes
 from ui.language import translate as _
@@ -36,7 +37,7 @@ class Step(Controls):
         number: its number on the page.
         section: its prose.
         facts: where the numbers on screen are collected.
-        reruns: see `Controls`.
+        feeds: see `Controls`.
     """
 
     def __init__(
@@ -46,20 +47,18 @@ class Step(Controls):
         number: int,
         section: Section,
         facts: dict[str, float],
-        reruns: Sequence[str],
+        feeds: Sequence[str],
     ) -> None:
-        self.id = f"{page}.{name}"
         self.recipe = Recipe()
-        self._page = page
         self._facts = facts
         self._tables: dict[str, np.ndarray] = {}
         self._offers = ["link"]
         st.subheader(f"{number}  {section.title}", anchor=name.replace("_", "-"))
         if section.body:
             st.markdown(section.body)
-        with st.container(key=f"step-{self.id}"):
+        with st.container(key=f"step-{page}.{name}"):
             controls, self.canvas = st.columns([1, 2.4], gap="large")
-        super().__init__(page, self.id, controls, reruns)
+        super().__init__(page, name, controls, feeds)
 
     # ------------------------------------------------------------------ computation
 
@@ -130,14 +129,19 @@ class Step(Controls):
     def stage(
         self,
         photo: Photo,
-        layers: Sequence[Any],
+        layers: Sequence[Layer],
         *,
         key: str,
         label: str,
+        drawn: DrawnBoxes | None = None,
+        margin: float = 0.0,
         place: Any = None,
-        **options: Any,
     ) -> StageEvent:
-        """Show the photo under layers in the canvas, or in `place`. See `ui.live.stage`."""
+        """Show the photo under layers in the canvas, or in `place`. See `ui.live.stage`.
+
+        Args:
+            drawn: the boxes of its `Drawn` layer.
+        """
         self._offer("png", "pin")
         with place or self.canvas:
             return stages.stage(
@@ -145,21 +149,33 @@ class Step(Controls):
                 layers,
                 key=f"{self.id}.{key}",
                 label=label,
+                margin=margin,
                 step=self.id,
+                revision=drawn.revision if drawn else 0,
                 strings=_stage_strings(),
-                on_event=self.rerun,
-                **options,
+                on_event=lambda: self.rerun(drawn.feeds if drawn else ()),
             )
 
-    def boxes(self, photo: Photo, default: Sequence[Box], *, key: str, stage: str) -> "DrawnBoxes":
+    def boxes(
+        self,
+        photo: Photo,
+        default: Sequence[Box],
+        *,
+        key: str,
+        stage: str,
+        feeds: Sequence[str] = (),
+    ) -> DrawnBoxes:
         """The boxes that the visitor draws on a stage of this step, kept in the URL.
 
         Args:
+            photo: what they are drawn on.
             default: corners to begin with.
             key: name in the URL.
             stage: key of the stage whose `Drawn` layer they are.
+            feeds: names of the steps that use them; they rerun when the visitor is done.
         """
-        return DrawnBoxes(f"{self.id}.{key}", key, f"{self.id}.{stage}", photo, default)
+        name = f"{self.id}.{key}"
+        return DrawnBoxes(name, key, f"{self.id}.{stage}", photo, default, feeds)
 
     def says(self, text: str, *, key: str = "says", **numbers: Follow) -> None:
         """One sentence with live numbers, below the figure."""

@@ -120,8 +120,9 @@ def mount(
     Large arrays travel as elements of their own: as long as one stays the same, Streamlit
     sends its hash alone, so a slider that recolours 20,000 boxes does not send them again.
     """
+    carried = set(st.session_state.get(_SHARED, ()))
     with st.container(gap=None):
-        sent = {place: _carry(value, f"{key}.{place}") for place, value in arrays.items()}
+        sent = {place: _carry(value, f"{key}.{place}", carried) for place, value in arrays.items()}
         return component(name)(data=pack(meta, sent), key=key, **events)
 
 
@@ -141,13 +142,15 @@ def forget_shared() -> None:
     st.session_state[_SHARED] = set()
 
 
-def _carry(value: np.ndarray | bytes, key: str) -> np.ndarray | str:
+def _carry(value: np.ndarray | bytes, key: str, carried: set[str]) -> np.ndarray | str:
+    """What stands for an array in a packed block: itself, or its digest if it is large."""
     array = _compact(value)
     if array.nbytes < _RESOURCE_BYTES:
         return array
     digest = _digest(array)
-    if digest not in st.session_state.get(_SHARED, ()):
+    if digest not in carried:
         _resource(array, digest, key)
+        carried.add(digest)
     return digest
 
 

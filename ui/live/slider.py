@@ -12,6 +12,7 @@ from ui.live.channel import component
 Scale = Literal["linear", "log"]
 _SLOTS = "live.sliders"
 _MOST_POSITIONS = 1001
+_LONGEST_NUMBER = 32
 
 
 @dataclass
@@ -37,15 +38,16 @@ def positions(
     >>> positions(0.1, 10.0, 2, "log")
     [0.1, 0.316, 1.0, 3.16, 10.0]
     """
-    if not minimum < maximum:
-        raise ValueError(f"minimum must be below maximum, got {minimum} and {maximum}")
+    if not -math.inf < minimum < maximum < math.inf:
+        raise ValueError(f"minimum must be below maximum, both finite, got {minimum} and {maximum}")
+    if step is not None and not 0 < step < math.inf:
+        raise ValueError(f"step must be positive, got {step}")
     if scale == "log":
         return _log_positions(minimum, maximum, step or 50)
     whole = all(isinstance(v, int) for v in (minimum, maximum, step or 1))
     step = step or (1 if whole else (maximum - minimum) / 100)
     count = math.floor((maximum - minimum) / step + 1e-9) + 1
-    if count > _MOST_POSITIONS:
-        raise ValueError(f"step {step} makes {count} positions, allowed are {_MOST_POSITIONS}")
+    _check_count(count, step)
     if whole:
         return [minimum + i * step for i in range(count)]
     digits = max(0, 2 - math.floor(math.log10(step)))
@@ -56,18 +58,24 @@ def _log_positions(minimum: float, maximum: float, per_decade: float) -> list[fl
     if minimum <= 0:
         raise ValueError(f"minimum must be positive on a log scale, got {minimum}")
     first, last = math.log10(minimum) * per_decade, math.log10(maximum) * per_decade
+    _check_count(math.ceil(last - first) + 1, per_decade)
     inner = range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)
     values = [minimum, *(10 ** (k / per_decade) for k in inner), maximum]
     return list(dict.fromkeys(float(f"{v:.3g}") for v in values))
 
 
-def three_digits(value: float) -> str:
-    """A number with three significant digits, whole numbers in full.
+def _check_count(count: int, step: float) -> None:
+    if count > _MOST_POSITIONS:
+        raise ValueError(f"step {step} makes {count} positions, allowed are {_MOST_POSITIONS}")
 
-    >>> three_digits(0.05), three_digits(12345), three_digits(2.0), three_digits(0.12345)
-    ('0.05', '12345', '2', '0.123')
+
+def three_digits(value: Any) -> str:
+    """A number with three significant digits; whole numbers and names in full.
+
+    >>> three_digits(0.05), three_digits(12345), three_digits(2.0), three_digits("ReLU")
+    ('0.05', '12345', '2', 'ReLU')
     """
-    if isinstance(value, int):
+    if not isinstance(value, float):
         return str(value)
     return f"{value:.3g}" if 1e-4 <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
 
@@ -180,7 +188,7 @@ def parse(text: str, values: Sequence[Any], default: Any) -> Any:
             return value
     numbers = [v for v in values if isinstance(v, int | float)]
     try:
-        wanted = float(text[:32])
+        wanted = float(text) if len(text) <= _LONGEST_NUMBER else math.nan
     except ValueError:
         return default
     if len(numbers) < len(values) or not min(numbers) <= wanted <= max(numbers):
