@@ -52,7 +52,7 @@ concept: $(DEV_READY) ## Create the files of a new concept (ID=its_name)
 	@test -n "$(ID)" || { echo "Name the concept: make concept ID=its_name" >&2; exit 1; }
 	$(BIN)/python -m tools.new_concept $(ID)
 
-thumbnails: $(APP_READY) ## Draw the gallery's thumbnails
+thumbnails: browser-ready ## Draw the gallery and the picture in the README
 	$(BIN)/python -m tools.thumbnails
 
 messages: $(DEV_READY) ## Collect the messages to translate

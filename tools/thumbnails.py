@@ -1,0 +1,102 @@
+"""Draw the gallery's thumbnails and the README's picture from the pages themselves.
+
+`make thumbnails` opens every concept on the default sample and saves the first picture of the step
+that the catalogue names as assets/thumbnails/<id>.webp, and one page as assets/readme/<id>.webp.
+"""
+
+import base64
+import io
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image, ImageOps
+from playwright.sync_api import Browser, Locator, Page
+
+from tools.browser import ROOT, running_app, running_browser, settle
+from ui.catalogue import CONCEPTS, Concept
+
+SIZE = (640, 400)
+MOST_BYTES = 60_000
+THUMBNAILS = ROOT / "assets" / "thumbnails"
+README = ROOT / "assets" / "readme" / "anchors_nms.webp"
+README_STEP = "suppression"
+GREY = "#8A9099"  # can be read on light and on dark
+SQUARE_CORNERS = ".stage-frame, .stage-frame canvas { border-radius: 0 !important; }"
+DRAWN = """(picture) => picture.matches(".stage-frame")
+    ? picture.querySelector(".stage-top").__stage.view
+    : picture.querySelector(".main-svg")"""
+DRAW_CHART = """async (plot, [width, height, color]) => {
+    const layout = { ...plot.layout, font: { ...plot.layout.font, color, size: 18 } };
+    const chart = { data: plot.data, layout };
+    return await window.Plotly.toImage(chart, { format: "png", width, height });
+}"""
+
+
+def open_concept(browser: Browser, server: str, concept: str) -> Page:
+    view = {"width": 1280, "height": 910}
+    page = browser.new_page(viewport=view, device_scale_factor=1.5)
+    page.goto(f"{server}/{concept}?lang=en")
+    return settle(page)
+
+
+def thumbnail(page: Page, step: str) -> Image.Image:
+    """The step's first picture: a photo fills the thumbnail, a chart has no ground of its own."""
+    picture = first_picture(page, step)
+    if "live-plot" in picture.get_attribute("class"):
+        drawn = picture.evaluate(DRAW_CHART, [*SIZE, GREY]).partition(",")[2]
+        return Image.open(io.BytesIO(base64.b64decode(drawn)))
+    page.add_style_tag(content=SQUARE_CORNERS)
+    shot = Image.open(io.BytesIO(picture.screenshot())).convert("RGB")
+    return ImageOps.fit(shot, SIZE, Image.Resampling.LANCZOS, bleed=0.004, centering=(0.5, 0))
+
+
+def first_picture(page: Page, step: str) -> Locator:
+    parts = page.get_by_test_id("stVerticalBlock").filter(has=heading(page, step))
+    picture = parts.last.locator(".stage-frame, .live-plot").first
+    page.wait_for_function(DRAWN, arg=picture.element_handle())
+    return picture
+
+
+def heading(page: Page, step: str) -> Locator:
+    return page.locator(f"#{step.replace('_', '-')}")
+
+
+def save(image: Image.Image, path: Path, most_bytes: int = MOST_BYTES) -> None:
+    """As WebP, at the best quality that keeps the file small."""
+    for quality in range(90, 10, -5):
+        file = io.BytesIO()
+        image.save(file, "WEBP", quality=quality, method=6)
+        if file.tell() <= most_bytes:
+            break
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(file.getvalue())
+    print(f"{path.relative_to(ROOT)}: {image.width} x {image.height}, {file.tell() / 1000:.0f} kB")
+
+
+def draw(browser: Browser, server: str, concept: Concept) -> None:
+    page = open_concept(browser, server, concept.id)
+    save(thumbnail(page, concept.thumbnail), THUMBNAILS / f"{concept.id}.webp")
+    page.close()
+
+
+def draw_readme(browser: Browser, server: str) -> None:
+    page = open_concept(browser, server, README.stem)
+    first_picture(page, README_STEP)
+    heading(page, README_STEP).evaluate("heading => heading.scrollIntoView()")
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    save(shot, README, most_bytes=200_000)
+
+
+def main() -> None:
+    with (
+        TemporaryDirectory() as folder,
+        running_app(Path(folder) / "server.log") as server,
+        running_browser() as browser,
+    ):
+        for concept in CONCEPTS:
+            draw(browser, server, concept)
+        draw_readme(browser, server)
+
+
+if __name__ == "__main__":
+    main()
