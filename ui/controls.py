@@ -95,9 +95,11 @@ class Controls:
         """A whole number that matters little enough not to be live, such as a seed."""
 
         def read(asked: str) -> int:
-            return (
-                int(asked) if asked.lstrip("-").isdigit() and low <= int(asked) <= high else value
-            )
+            try:
+                number = int(asked)
+            except ValueError:
+                return value
+            return number if low <= number <= high else value
 
         chosen = self._kept(key, value, read)
         name = self.topic(key)
@@ -117,7 +119,7 @@ class Controls:
 
     def switch(self, label: str, default: bool, *, key: str, help: str = "") -> bool:
         """An on/off switch, `?key=1` or `?key=0` in the URL."""
-        chosen = self._kept(key, default, lambda asked: asked == "1" if asked in "01" else default)
+        chosen = self._kept(key, default, lambda asked: {"0": False, "1": True}.get(asked, default))
         name = self.topic(key)
         self._defaults[key] = default
         st.session_state.setdefault(name, chosen)

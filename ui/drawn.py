@@ -1,5 +1,6 @@
 """Boxes that the visitor draws on a stage: in the session, in the URL, replaced by a preset."""
 
+import re
 from collections.abc import Sequence
 
 import streamlit as st
@@ -12,6 +13,7 @@ Box = Sequence[float]
 
 _STATE = "drawn.state"
 _CORNERS = "drawn.corners"
+_BOX = re.compile(r"(\d{1,5})\.(\d{1,5})\.(\d{1,5})\.(\d{1,5})", re.ASCII)
 
 
 class DrawnBoxes:
@@ -39,7 +41,8 @@ class DrawnBoxes:
         states = st.session_state.setdefault(_STATE, {})
         self._state = states.setdefault(f"{name}@{photo.digest}", {"base": None, "count": 0})
         if self._state["base"] is None:
-            self._state["base"] = self._asked() or self._default
+            asked = self._asked()
+            self._state["base"] = self._default if asked is None else asked
         event = stage_event(
             stage, (photo.width, photo.height), boxes=self._state["base"], revision=self.revision
         )
@@ -57,13 +60,19 @@ class DrawnBoxes:
         self._state["base"] = _whole(boxes)
         self._state["count"] += 1
 
-    def _asked(self) -> list[Box]:
-        digest, _colon, text = st.query_params.get(self._query, "")[:4000].partition("-")
-        if digest != self._photo.digest[:6]:
-            return []
-        numbers = [[int(n) for n in part.split(".") if n.isdigit()] for part in text.split("_")]
-        side = max(self._photo.width, self._photo.height)
-        return [tuple(n) for n in numbers if len(n) == 4 and max(n) <= side][:MOST_BOXES]
+    def _asked(self) -> list[Box] | None:
+        """The link's boxes on this photo, perhaps none at all; None if it says nothing of them."""
+        digest, dash, text = st.query_params.get(self._query, "")[:4000].partition("-")
+        if digest != self._photo.digest[:6] or not dash:
+            return None
+        found = [_BOX.fullmatch(part) for part in text.split("_")]
+        boxes = [tuple(map(int, match.groups())) for match in found if match]
+        boxes = [box for box in boxes if self._holds(box)][:MOST_BOXES]
+        return boxes if boxes or not text else None
+
+    def _holds(self, box: Box) -> bool:
+        x1, y1, x2, y2 = box
+        return x1 < x2 <= self._photo.width and y1 < y2 <= self._photo.height
 
     def _write(self) -> None:
         if self.corners == self._default:
