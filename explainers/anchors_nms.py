@@ -293,6 +293,17 @@ def count_labels(matching: Matching) -> LabelCounts:
     return LabelCounts(positive, ignored, negative, int(matching.rescued.sum()))
 
 
+def positives_per_object(matching: Matching) -> Int[Tensor, "m"]:
+    """How many positive anchors are matched to each object.
+
+    >>> anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60]])
+    >>> positives_per_object(match_anchors(anchors, torch.tensor([[0.0, 0, 10, 9]])))
+    tensor([2])
+    """
+    matched = matching.matched[matching.label == POSITIVE]
+    return torch.bincount(matched, minlength=len(matching.best_iou))
+
+
 def iou_histogram(iou: Float[Tensor, "n"], bins: int) -> Int[Tensor, "bins"]:
     """How many values fall into each of `bins` equal parts of [0, 1]; 1 belongs to the last.
 

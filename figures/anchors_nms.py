@@ -22,7 +22,7 @@ from explainers.anchors_nms import (
     Suppression,
 )
 from explainers.boxes import IouParts, box_area, encode_boxes
-from figures.stage import HIDDEN, Boxes, CellHover, Drawn, Grid, Layer
+from figures.stage import HIDDEN, MOST_BOXES, Boxes, CellHover, Drawn, Grid, Layer
 from figures.style import (
     CATEGORIES,
     CHOSEN,
@@ -231,7 +231,8 @@ def matching_layers(
         "tip": "IoU {0}   tx {1}   ty {2}   tw {3}   th {4}",
         "pickable": True,
     }
-    drawn = [Drawn("drawn", objects, colour=CATEGORIES[6], hint=hint)]
+    numbers = [str(number + 1) for number in range(MOST_BOXES)]
+    drawn = [Drawn("drawn", objects, labels=numbers, colour=CATEGORIES[6], hint=hint)]
     for place, (name, colour) in enumerate(LABELS.items()):
         mine = torch.where(category == place, 0, HIDDEN)
         crowded = name != "positive" and int((mine == 0).sum()) > 300
@@ -319,6 +320,19 @@ def worked_layers(boxes: Tensor, parts: IouParts | None, hint: str) -> list[Laye
 
 
 # ---------------------------------------------------------------- formulas and sentences
+
+
+def object_table(
+    match: Matching, positives: Tensor, translate: Translate
+) -> dict[str, list[str | int]]:
+    """For each object its best IoU, its positive anchors, and whether only the rule gives any."""
+    _ = translate
+    return {
+        _("Object"): list(range(1, len(positives) + 1)),
+        _("Best IoU"): [f"{iou:.2f}" for iou in match.best_iou.tolist()],
+        _("Positive anchors"): positives.tolist(),
+        _("By the rule alone"): ["✓" if saved else "" for saved in match.rescued.tolist()],
+    }
 
 
 def iou_formula(parts: IouParts) -> str:

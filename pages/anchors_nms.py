@@ -142,6 +142,8 @@ def matching(step):
     chart = figures.iou_histogram(histogram, positive, negative, _)
     step.figure(chart, key="histogram", label=_("Anchors by best IoU"))
     if len(truth) and len(anchors):
+        positives = step.run(explain.positives_per_object, match)
+        step.table(figures.object_table(match, positives, _))
         picked = int(sent[seen.picked[1]]) if seen.picked else int(match.best_anchor[0])
         step.formula(figures.target_formula(anchors[picked], truth[match.matched[picked]]))
     step.data(label=match.label, matched=match.matched, iou=match.iou)

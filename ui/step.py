@@ -1,6 +1,6 @@
 """One step of a page: controls beside a figure, and what follows from them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -188,6 +188,13 @@ class Step(Controls):
         """Places side by side in the canvas."""
         with self.canvas:
             return st.columns(count)
+
+    def table(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """A small table."""
+        rows = [columns, ["---:"] * len(columns), *zip(*columns.values(), strict=True)]
+        lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+        with self.canvas:
+            st.markdown("\n".join(lines))
 
     def formula(self, latex: str) -> None:
         """A formula with its numbers filled in."""
