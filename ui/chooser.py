@@ -5,7 +5,7 @@ import streamlit as st
 from ui import language
 from ui.language import translate as _
 from ui.photo import Photo, PhotoError, Reason
-from ui.samples import DEFAULT, SAMPLES, sample
+from ui.samples import DEFAULT, SAMPLES, sample, thumbnail
 
 _STATE = "photo"
 _NOTICE = "photo_notice"
@@ -110,7 +110,7 @@ def _samples() -> None:
     columns = st.columns(3)
     for place, (key, credit) in enumerate(SAMPLES.items()):
         with columns[place % 3]:
-            st.image(sample(key).jpeg(), width="stretch")
+            st.image(thumbnail(key), width="stretch")
             if st.button(
                 credit.title[language.current()], key=f"photo_sample_{key}", width="stretch"
             ):

@@ -1,9 +1,12 @@
 """The photos that come with the app, each with its credit."""
 
+import io
 import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from PIL import ImageOps
 
 from ui.photo import Photo
 
@@ -59,6 +62,18 @@ def sample(key: str) -> Photo:
     if key not in SAMPLES:
         raise ValueError(f"key must be one of {', '.join(SAMPLES)}, got {key!r}")
     return Photo.from_bytes((PHOTOS / SAMPLES[key].file).read_bytes(), key, source="sample")
+
+
+@cache
+def thumbnail(key: str) -> bytes:
+    r"""A sample cut to 4:3 for the chooser, as JPEG bytes.
+
+    >>> thumbnail("night_cafe")[:2]
+    b'\xff\xd8'
+    """
+    buffer = io.BytesIO()
+    ImageOps.fit(sample(key).image, (360, 270)).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def objects(photo: Photo) -> list[tuple[int, int, int, int]]:
