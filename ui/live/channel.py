@@ -104,7 +104,10 @@ def pack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray | bytes | str]
 def _compact(value: np.ndarray | bytes) -> np.ndarray:
     array = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else np.asarray(value)
     kind = array.dtype.str[1:]
-    return np.ascontiguousarray(array, dtype="<" + _DTYPES.get(kind, kind))
+    compact = np.ascontiguousarray(array, dtype="<" + _DTYPES.get(kind, kind))
+    if kind in ("i8", "u8") and not np.array_equal(compact, array):
+        raise ValueError(f"arrays must hold integers within {compact.dtype}, the browser's largest")
+    return compact
 
 
 def mount(
