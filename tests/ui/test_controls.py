@@ -1,0 +1,206 @@
+"""Controls of a step: session, link, presets and reset; and the boxes that visitors draw."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as any_
+from streamlit.testing.v1 import AppTest
+
+from ui import drawn
+from ui.drawn import DrawnBoxes
+from ui.samples import sample
+
+
+def page() -> None:
+    """A step with one control of every kind, as a script for AppTest."""
+    import streamlit as st
+
+    from ui.controls import Controls, value
+
+    controls = Controls("page", "step", st.container(), [])
+    controls.presets({"both": {"kind": "b", "size": 30, "seed": 7, "on": False}})
+    kinds = {"a": "First kind", "b": "Second kind"}
+    picked = {
+        "kind": controls.choice("Kind", kinds, "a", key="kind"),
+        "wide": controls.choice("Wide", kinds, "a", key="wide", wide=True),
+        "size": controls.live_slider("Size", [10, 20, 30], 20, key="size"),
+        "seed": controls.number("Seed", 3, 0, 9, key="seed"),
+        "on": controls.switch("On", True, key="on"),
+    }
+    controls.reset()
+    assert {key: value(f"page.{key}") for key in picked} == picked
+    st.session_state["picked"] = picked
+
+
+DEFAULTS = {"kind": "a", "wide": "a", "size": 20, "seed": 3, "on": True}
+
+
+class Visit:
+    def __init__(self, **query: str) -> None:
+        self.app = AppTest.from_function(page)
+        self.app.query_params.update(query)
+        self.run()
+
+    def run(self) -> None:
+        self.app.run()
+        assert not self.app.exception
+
+    @property
+    def picked(self) -> dict:
+        return self.app.session_state["picked"]
+
+    @property
+    def link(self) -> dict[str, str]:
+        return self.app.query_params
+
+    def press(self, name: str) -> None:
+        self.app.button(key=f"page.step.{name}").click()
+        self.run()
+
+
+def test_defaults_stay_out_of_the_link():
+    visit = Visit()
+    assert visit.picked == DEFAULTS
+    assert visit.link == {}
+
+
+def test_a_link_sets_every_control():
+    visit = Visit(kind="b", wide="b", size="10", seed="9", on="0")
+    assert visit.picked == {"kind": "b", "wide": "b", "size": 10, "seed": 9, "on": False}
+
+
+@pytest.mark.parametrize(
+    ("key", "nonsense"),
+    [
+        *(("kind", text) for text in ("", "c", "A", "First kind", "a ", "x" * 100_000)),
+        *(("wide", text) for text in ("", "0", "\0")),
+        *(("size", text) for text in ("", "9", "31", "nan", "inf", "²")),
+        *(("seed", text) for text in ("", "-1", "10", "--5", "-", "²", "3.5", "1e0", "9" * 9999)),
+        *(("on", text) for text in ("", "01", "true", "False", "2", "-1", "²")),
+    ],
+    ids=lambda text: ascii(text[:8]),
+)
+def test_nonsense_in_a_link_means_the_default(key, nonsense):
+    assert Visit(**{key: nonsense}).picked == DEFAULTS
+
+
+def test_what_a_visitor_chooses_goes_into_the_link_and_the_default_out_of_it():
+    visit = Visit()
+    visit.app.number_input(key="page.seed").set_value(5)
+    visit.app.toggle(key="page.on").set_value(False)
+    visit.app.selectbox(key="page.wide").set_value("b")
+    visit.app.segmented_control(key="page.kind").set_value("b")
+    visit.run()
+    assert visit.picked == {"kind": "b", "wide": "b", "size": 20, "seed": 5, "on": False}
+    assert visit.link == {"kind": "b", "wide": "b", "seed": "5", "on": "0"}
+    assert Visit(**visit.link).picked == visit.picked
+    visit.app.number_input(key="page.seed").set_value(3)
+    visit.app.toggle(key="page.on").set_value(True)
+    visit.run()
+    assert visit.link == {"kind": "b", "wide": "b"}
+
+
+def test_a_choice_cannot_be_taken_back_to_nothing():
+    visit = Visit(kind="b")
+    visit.app.segmented_control(key="page.kind").set_value(None)
+    visit.run()
+    assert visit.picked["kind"] == "b"
+    assert Visit(**visit.link).picked == visit.picked
+
+
+def test_a_preset_sets_several_controls_and_the_link():
+    visit = Visit(wide="b")
+    visit.press("preset.both")
+    assert visit.picked == {"kind": "b", "wide": "b", "size": 30, "seed": 7, "on": False}
+    assert Visit(**visit.link).picked == visit.picked
+
+
+def test_reset_brings_back_the_defaults():
+    visit = Visit(kind="b", wide="b", size="10", seed="9", on="0")
+    visit.press("reset")
+    assert visit.picked == DEFAULTS
+    assert Visit(**visit.link).picked == DEFAULTS
+
+
+# ---------------------------------------------------------------- drawn boxes
+
+
+class Session:
+    """A session in which boxes are drawn on the default sample, without a stage."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, default=(), **query: str) -> None:
+        self.session_state: dict = {}
+        self.query_params = dict(query)
+        self.default = default
+        monkeypatch.setattr(drawn, "st", self)
+
+    def boxes(self) -> DrawnBoxes:
+        photo = sample("night_cafe")
+        return DrawnBoxes("page.step.objects", "objects", "nowhere", photo, self.default)
+
+
+DIGEST = sample("night_cafe").digest[:6]
+BOX = [(10, 20, 30, 40)]
+
+
+def test_drawn_boxes_by_default_stay_out_of_the_link(monkeypatch):
+    session = Session(monkeypatch, [(10.2, 19.8, 30.4, 40)])
+    assert session.boxes().corners == BOX
+    assert session.query_params == {}
+
+
+def test_a_link_carries_drawn_boxes(monkeypatch):
+    session = Session(monkeypatch, BOX)
+    session.boxes().set([(1, 2, 3, 4), (5.4, 6, 7, 8)])
+    assert session.boxes().corners == [(1, 2, 3, 4), (5, 6, 7, 8)]
+    assert session.query_params == {"objects": f"{DIGEST}-1.2.3.4_5.6.7.8"}
+    opened = Session(monkeypatch, BOX, **session.query_params)
+    assert opened.boxes().corners == [(1, 2, 3, 4), (5, 6, 7, 8)]
+
+
+def test_a_link_carries_that_all_boxes_were_deleted(monkeypatch):
+    session = Session(monkeypatch, BOX)
+    session.boxes().set([])
+    assert session.boxes().corners == []
+    opened = Session(monkeypatch, BOX, **session.query_params)
+    assert opened.boxes().corners == []
+    assert opened.query_params == session.query_params
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "-", DIGEST, "000000-1.2.3.4", f"{DIGEST.upper()}x-1.2.3.4"),
+        *(f"{DIGEST}-{rest}" for rest in ("²", "1.2.3", "1.2.3.4.5", "a.b.c.d", "-1.2.3.4")),
+        *(f"{DIGEST}-{rest}" for rest in ("3.2.1.4", "1.4.3.2", "1.1.1.1", "0.0.9999.9", "1e1")),
+        f"{DIGEST}-" + "9" * 100_000,
+    ],
+    ids=lambda text: ascii(text[:20]),
+)
+def test_boxes_of_another_photo_and_nonsense_mean_the_default(monkeypatch, text):
+    session = Session(monkeypatch, BOX, objects=text)
+    assert session.boxes().corners == BOX
+
+
+def test_of_a_link_the_boxes_that_make_sense_are_kept(monkeypatch):
+    session = Session(monkeypatch, BOX, objects=f"{DIGEST}-1.2.3.4_nonsense_5.6.7.8_9.9.9.9")
+    assert session.boxes().corners == [(1, 2, 3, 4), (5, 6, 7, 8)]
+
+
+def test_no_link_brings_more_boxes_than_a_stage_takes(monkeypatch):
+    session = Session(monkeypatch, objects=f"{DIGEST}-" + "_".join(["1.2.3.4"] * 300))
+    assert len(session.boxes().corners) == 100
+
+
+@given(any_.text(max_size=40))
+def test_no_link_makes_boxes_off_the_photo(text):
+    with pytest.MonkeyPatch.context() as patch:
+        found = Session(patch, objects=f"{DIGEST}-{text}").boxes().corners
+    assert all(0 <= x1 < x2 <= 634 and 0 <= y1 < y2 <= 500 for x1, y1, x2, y2 in found)
+
+
+def test_python_replacing_the_boxes_changes_the_revision(monkeypatch):
+    session = Session(monkeypatch, BOX)
+    before = session.boxes().revision
+    assert session.boxes().revision == before
+    session.boxes().set(BOX)
+    assert session.boxes().revision != before
