@@ -598,7 +598,7 @@ def soft_nms(
     Raises:
         ValueError: if `boxes` are not boxes, lengths differ, or an argument is out of its range.
 
-    Source: Bodla et al., 2017, section 3 and figure 2.
+    Source: Bodla et al., 2017, figure 2 and the rescoring functions beside it.
 
     >>> boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [30, 30, 40, 40]])
     >>> soft_nms(boxes, torch.tensor([0.9, 0.8, 0.7]))
@@ -630,6 +630,41 @@ def soft_nms(
         remaining = remaining[decayed[remaining] >= score_threshold]
     order = torch.cat([*kept, remaining])
     return order, decayed[order]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Candidates by falling score."""
+
+    boxes: Float[Tensor, "k 4"]
+    scores: Float[Tensor, "k"]
+    classes: Int[Tensor, "k"]
+
+
+def rank_candidates(
+    boxes: Float[Tensor, "n 4"],
+    scores: Float[Tensor, "n"],
+    classes: Int[Tensor, "n"] | None = None,
+    score_threshold: Number = 0.0,
+) -> Ranked:
+    """The candidates of at least a score, the best first, the lower index first on ties.
+
+    Args:
+        boxes, scores, classes: as for `nms`; without classes all are of class 0.
+        score_threshold: in [0, 1].
+
+    Raises:
+        ValueError: as `nms` does, or if `score_threshold` lies outside [0, 1].
+
+    >>> boxes = torch.tensor([[0.0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3]])
+    >>> rank_candidates(boxes, torch.tensor([0.5, 0.9, 0.1]), score_threshold=0.2).scores
+    tensor([0.9000, 0.5000])
+    """
+    classes = _check_candidates(boxes, scores, classes)
+    _check_fraction(score_threshold, "score_threshold")
+    order = _by_falling_score(scores)
+    best = order[scores[order] >= score_threshold]
+    return Ranked(boxes[best], scores[best], classes[best])
 
 
 def scores_after(

@@ -48,27 +48,23 @@ def answers(step):
     return found.boxes[kept[found.scores[kept] > 0.25]].tolist()
 
 
-def candidates(step):
-    """Boxes, scores and labels of the chosen source, and the classes if NMS minds them."""
+def candidates(step, least=0.0):
+    """Boxes, scores and names of the chosen source, best first, and the classes if NMS minds."""
     if page.value("source") == "simulated":
-        height, width = size
-        middle = [width / 4, height / 4, width * 3 / 4, height * 3 / 4]
+        middle = [photo.width / 4, photo.height / 4, photo.width * 3 / 4, photo.height * 3 / 4]
         objects = torch.tensor(page.drawn("matching", "objects") or [middle], dtype=torch.float32)
         generator = torch.Generator().manual_seed(0)
-        boxes, scores = step.run(explain.simulate_candidates, objects, size, generator)
-        return boxes, scores, [_("simulated")] * len(boxes), None
-    found = detected(step)
-    names = [_(LABELS[k]) for k in found.classes.tolist()]
-    return found.boxes, found.scores, names, found.classes if page.value("per_class") else None
-
-
-def confident(step):
-    """The candidates from the score threshold in use on, best first."""
-    boxes, scores, names, classes = candidates(step)
-    order = scores.argsort(descending=True, stable=True)
-    best = order[scores[order] >= page.value("score")]
-    names = [names[i] for i in best.tolist()]
-    return boxes[best], scores[best], names, None if classes is None else classes[best]
+        found = step.run(explain.simulate_candidates, objects, size, generator)
+        names = [_("simulated")]
+    else:
+        all_found = detected(step)
+        found = all_found.boxes, all_found.scores, all_found.classes
+        names = [_(label) for label in LABELS]
+    best = step.run(explain.rank_candidates, *found, score_threshold=least)
+    if not len(best.scores):
+        step.empty(_("No candidate reaches the score threshold above."))
+    told = [names[k] for k in best.classes.tolist()]
+    return best.boxes, best.scores, told, best.classes if page.value("per_class") else None
 
 
 @page.step(feeds=["matching"])
@@ -97,7 +93,7 @@ def layout(step):
         return
     hint = _("Point at a cell to see its anchors, one colour a scale. Click to pin it.")
     layers = figures.grid_layers(anchors, grids[level], hint)
-    step.stage(photo, layers, key="stage", label=_("Photo with the grid of anchors"), margin=0.15)
+    step.stage(photo, layers, margin=0.15)
     cells = " + ".join(f"{g.rows} × {g.columns} × {g.per_cell}" for g in grids)
     told = _(
         "{cells} = **{anchors:,}** anchors. **{inside:,}** ({share:.0%}) lie inside the photo."
@@ -109,7 +105,7 @@ def layout(step):
 @page.step()
 def matching(step):
     own, fed = samples.objects(photo), ["suppression", "replay", "soft"]
-    objects = step.boxes(photo, own or answers(step), key="objects", stage="stage", feeds=fed)
+    objects = step.boxes(photo, own or answers(step), key="objects", feeds=fed)
     sets = {_("By hand"): lambda: own} if own else {}
     detector = {_("The detector's"): lambda: answers(step), _("None"): list}
     step.replace(objects, {**sets, **detector})
@@ -132,16 +128,13 @@ def matching(step):
     sent = match.iou.topk(min(len(anchors), MOST_DRAWN)).indices
     hint = _("Drag on the photo to draw an object. Drag a box to move it, its edges to resize it.")
     layers = figures.matching_layers(anchors, match, sent, shown, truth, hint)
-    label = _("Photo with matched anchors")
-    seen = step.stage(photo, layers, key="stage", label=label, margin=0.1, drawn=objects)
+    seen = step.stage(photo, layers, drawn=objects, margin=0.1)
     step.fact(**vars(counts), objects=len(truth))
     none = _("There is no object yet. Drag a box around one on the photo.")
-    told = _("**{positive:,}** positive, **{ignored:,}** ignored, **{negative:,}** negative.")
-    rule = _("Without the best-anchor rule **{rescued}** of {objects} objects would have none.")
-    step.says(f"{told} {rule}".format(objects=len(truth), **vars(counts)) if len(truth) else none)
+    step.says("" if len(truth) else none, objects=len(truth), **vars(counts))
     histogram = step.run(explain.iou_histogram, match.iou, 50)
     chart = figures.iou_histogram(histogram, positive, negative, _)
-    step.figure(chart, key="histogram", label=_("Anchors by best IoU"))
+    step.figure(chart, key="histogram")
     if len(truth) and len(anchors):
         positives = step.run(explain.positives_per_object, match)
         step.table(figures.object_table(match, positives, _))
@@ -172,11 +165,10 @@ def suppression(step):
     of_iou, of_score = topics = step.topic("iou"), step.topic("score")
     labels = figures.labelled(names, scores)
     layers = figures.sweep_layers(boxes, scores, kept, labels, of_iou, of_score, SCORES)
-    step.stage(photo, layers, key="stage", label=_("Photo with candidates and survivors"))
+    step.stage(photo, layers)
     at = SCORES.index(score)
     step.fact(survivors=left[SHARES.index(iou), at], candidates=left[-1, at])
     step.says(
-        _("At IoU {iou} and score {score}, **{left}** of **{all}** candidates survive."),
         iou=Follow([of_iou], [f"{v:.2f}" for v in SHARES]),
         score=Follow([of_score], [f"{v:.2f}" for v in SCORES]),
         left=Follow(topics, left),
@@ -185,23 +177,22 @@ def suppression(step):
     here = torch.tensor(SHARES)[:, None].expand(-1, 2)
     sweeps = [Sweep(of_score, 0, "y", left.T.float()), Sweep(of_iou, 1, "x", here)]
     chart = figures.survivor_curve(SHARES, left[:, at], _)
-    step.figure(chart, key="curve", label=_("Survivors"), sweeps=sweeps)
+    step.figure(chart, key="curve", sweeps=sweeps)
     step.data(iou_threshold=SHARES, survivors=left[:, at])
 
 
 @page.step()
 def replay(step):
-    boxes, scores, names, classes = confident(step)
+    boxes, scores, names, classes = candidates(step, page.value("score"))
     if not len(boxes):
-        step.empty(_("No candidate reaches the score threshold above."))
         return
     steps = step.run(explain.nms_steps, boxes, scores, page.value("iou"), classes)
     states = step.run(explain.suppression_states, steps)
     step.live_slider(_("Step"), range(len(states)), 1, key="round", live=False, play=True)
     topic, labels = step.topic("round"), figures.labelled(names, scores)
     layers = figures.replay_layers(boxes, scores, states, labels, topic)
-    step.stage(photo, layers, key="stage", label=_("Photo with the boxes of this step"))
-    step.says("{told}", told=Follow([topic], figures.replay_sentences(steps, labels, _)))
+    step.stage(photo, layers)
+    step.says(told=Follow([topic], figures.replay_sentences(steps, labels, _)))
     step.fact(rounds=len(steps.kept), dropped_first=(steps.removed_at == 0).sum() - 1)
     step.data(score=scores, removed_by=steps.removed_by, removed_iou=steps.removed_iou)
 
@@ -216,9 +207,8 @@ def soft(step):
     leasts = positions(0.01, 0.6, 0.01)
     least = step.live_slider(_("Least score in the end"), leasts, 0.2, key="least")
     step.reset()
-    boxes, scores, names, classes = confident(step)
+    boxes, scores, names, classes = candidates(step, page.value("score"))
     if not len(boxes):
-        step.empty(_("No candidate reaches the score threshold above."))
         return
     options = {"iou_threshold": page.value("iou"), "sigma": sigma, "classes": classes}
     every = ("hard", "linear", "gaussian")
@@ -229,9 +219,9 @@ def soft(step):
         side.markdown(_("{title}: **{count}** boxes").format(title=title, count=len(left)))
         chosen = [names[i] for i in left.tolist()]
         layers = figures.soft_layers(boxes[left], after[name][left], chosen, name)
-        step.stage(photo, layers, key=f"stage_{name}", label=title, place=side)
+        step.stage(photo, layers, key=f"stage_{name}", place=side)
     chart = figures.score_decay(scores, after, names, least, _)
-    step.figure(chart, key="decay_chart", label=_("Scores before and after"))
+    step.figure(chart, key="decay_chart")
     step.data(score=scores, **after)
 
 
@@ -239,13 +229,12 @@ def soft(step):
 def worked(step):
     scale = (photo.width, photo.height) * 2
     default = [[n * side for n, side in zip(box, scale, strict=True)] for box in PAIR]
-    pair = step.boxes(photo, default, key="pair", stage="stage")
+    pair = step.boxes(photo, default, key="pair")
     step.replace(pair, {_("Reset"): lambda: default})
     boxes = torch.tensor(pair.corners, dtype=torch.float32).reshape(-1, 4)
     parts = step.run(iou_parts, boxes[0], boxes[1]) if len(boxes) == 2 else None
     layers = figures.worked_layers(boxes, parts, _("Drag the boxes A and B."))
-    label = _("Photo with two boxes")
-    step.stage(photo, layers, key="stage", label=label, drawn=pair)
+    step.stage(photo, layers, drawn=pair)
     if parts is None:
         step.empty(_("Two boxes are needed. Draw or delete until there are two."))
         return

@@ -1,5 +1,6 @@
 """What surrounds every page: navigation from the catalogue, the language switch, warming up."""
 
+import sys
 from pathlib import Path
 
 import streamlit as st
@@ -15,17 +16,22 @@ ICON = Path(__file__).parents[1] / "assets" / "icon.png"
 
 def open_page() -> None:
     """Draw the frame and run the page that the address names."""
-    st.set_page_config(page_title=_("See deep vision at work"), page_icon=ICON, layout="wide")
     home = st.Page("pages/home.py", title=_("Home"), default=True)
     concepts = {
         c.id: st.Page(f"pages/{c.id}.py", title=_title(c.id), url_path=c.id)
         for c in catalogue.CONCEPTS
     }
     page = st.navigation([home, *concepts.values()], position="hidden")
+    name = _("See deep vision at work")
+    title = name if page is home else f"{page.title} · {name}"
+    st.set_page_config(page_title=title, page_icon=ICON, layout="wide")
     with st.sidebar:
         _navigation(home, concepts)
         _language()
     st.session_state["concept_pages"] = concepts
+    if page is not home and "torch" not in sys.modules:
+        with st.spinner(_("Starting PyTorch …")):
+            warm_up().join()
     page.run()
     warm_up()
 

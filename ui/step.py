@@ -51,6 +51,7 @@ class Step(Controls):
     ) -> None:
         self.recipe = Recipe()
         self._facts = facts
+        self._section = section
         self._tables: dict[str, np.ndarray] = {}
         self._offers = ["link"]
         st.subheader(f"{number}  {section.title}", anchor=name.replace("_", "-"))
@@ -110,20 +111,16 @@ class Step(Controls):
         figure: go.Figure,
         *,
         key: str,
-        label: str,
         sweeps: Sequence[Sweep] = (),
         events: Sequence[str] = (),
     ) -> FigureEvent | None:
-        """Draw a figure in the canvas."""
+        """Draw a figure in the canvas. See `ui.live.figure`."""
         self._offer("png", "pin")
+        axes = figure.layout.yaxis.title.text, figure.layout.xaxis.title.text
+        name, label = f"{self.id}.{key}", " · ".join(filter(None, axes))
         with self.canvas:
             return live_figure(
-                figure,
-                key=f"{self.id}.{key}",
-                label=label,
-                sweeps=sweeps,
-                events=events,
-                step=self.id,
+                figure, key=name, label=label, sweeps=sweeps, events=events, step=self.id
             )
 
     def stage(
@@ -131,8 +128,7 @@ class Step(Controls):
         photo: Photo,
         layers: Sequence[Layer],
         *,
-        key: str,
-        label: str,
+        key: str = "stage",
         drawn: DrawnBoxes | None = None,
         margin: float = 0.0,
         place: Any = None,
@@ -148,7 +144,7 @@ class Step(Controls):
                 photo,
                 layers,
                 key=f"{self.id}.{key}",
-                label=label,
+                label=self._section.title,
                 margin=margin,
                 step=self.id,
                 revision=drawn.revision if drawn else 0,
@@ -162,26 +158,32 @@ class Step(Controls):
         default: Sequence[Box],
         *,
         key: str,
-        stage: str,
         feeds: Sequence[str] = (),
     ) -> DrawnBoxes:
-        """The boxes that the visitor draws on a stage of this step, kept in the URL.
+        """The boxes that the visitor draws on the stage of this step, kept in the URL.
 
         Args:
             photo: what they are drawn on.
             default: corners to begin with.
             key: name in the URL.
-            stage: key of the stage whose `Drawn` layer they are.
             feeds: names of the steps that use them; they rerun when the visitor is done.
         """
         name = f"{self.id}.{key}"
-        return DrawnBoxes(name, key, f"{self.id}.{stage}", photo, default, feeds)
+        return DrawnBoxes(name, key, f"{self.id}.stage", photo, default, feeds)
 
-    def says(self, text: str, *, key: str = "says", **numbers: Follow) -> None:
-        """One sentence with live numbers, below the figure."""
+    def says(self, text: str = "", **numbers: Any) -> None:
+        """The step's sentence with its live numbers, below the figure.
+
+        Args:
+            text: in place of the one in the step's prose.
+            numbers: for its places; a `Follow` changes with sliders in the browser.
+        """
+        moving = {name: n for name, n in numbers.items() if isinstance(n, Follow)}
+        kept = {name: f"{{{name}}}" for name in moving}
+        text = (text or self._section.says).format(**{**numbers, **kept})
         with self.canvas:
             live_sentence(
-                text, key=f"{self.id}.{key}", numbers=numbers, step=self.id, pinned=_("Pinned")
+                text, key=f"{self.id}.says", numbers=moving, step=self.id, pinned=_("Pinned")
             )
 
     def sides(self, count: int) -> list[Any]:

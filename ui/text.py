@@ -1,7 +1,8 @@
 """Prose of a page: `assets/text/<language>/<id>.md`.
 
 The file starts with the title as a heading and the claim as a quotation. Every `## name: Title`
-starts a section; the sections `questions` and `sources` belong to the end of the page.
+starts a section; the sections `questions` and `sources` belong to the end of the page. A line
+`! ` in a section is its sentence with live numbers, its places written as in `str.format`.
 
 A question is `### ` and its text, then either choices
 
@@ -22,15 +23,17 @@ TEXT = Path(__file__).parent.parent / "assets" / "text"
 _SECTION = re.compile(r"^## (\w+)(?:: (.+))?$", re.MULTILINE)
 _ANSWER = re.compile(r"^= (\w+)(?: ±([\d.]+)(%?))?$", re.MULTILINE)
 _CHOICE = re.compile(r"^- \[([ x])\] (.+)$", re.MULTILINE)
+_SAYS = re.compile(r"^! (.+)$", re.MULTILINE)
 _PLACE = re.compile(r"\[\[(\w+)\]\]")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: its title, empty for a nameless one, and its Markdown."""
+    """A part of the page: its title, empty for a nameless one, its Markdown, its live sentence."""
 
     title: str
     body: str
+    says: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ def load(page: str, language: str) -> Text:
 def parse(source: str) -> Text:
     r"""Parse the format above.
 
-    >>> text = parse("# Title\n> Claim.\n\n## one: Step\nProse.")
-    >>> text.title, text.claim, text.sections["one"].title
-    ('Title', 'Claim.', 'Step')
+    >>> text = parse("# Title\n> Claim.\n\n## one: Step\nProse.\n! {n} boxes.")
+    >>> text.title, text.claim, text.sections["one"]
+    ('Title', 'Claim.', Section(title='Step', body='Prose.', says='{n} boxes.'))
     """
     head, *rest = _SECTION.split(source)
     title = re.search(r"^# (.+)$", head, re.MULTILINE)
@@ -80,7 +83,7 @@ def parse(source: str) -> Text:
         raise ValueError("a text must start with '# title'")
     claim = " ".join(re.findall(r"^> (.+)$", head, re.MULTILINE))
     sections = {
-        name: Section(heading or "", body.strip())
+        name: Section(heading or "", _SAYS.sub("", body).strip(), "".join(_SAYS.findall(body)))
         for name, heading, body in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
     }
     questions = sections.pop("questions", Section("", "")).body
