@@ -330,8 +330,8 @@ def object_table(
     return {
         _("Object"): list(range(1, len(positives) + 1)),
         _("Best IoU"): [f"{iou:.2f}" for iou in match.best_iou.tolist()],
-        _("Positive anchors"): positives.tolist(),
-        _("By the rule alone"): ["✓" if saved else "" for saved in match.rescued.tolist()],
+        _("Positive"): positives.tolist(),
+        _("By rule"): ["✓" if saved else "" for saved in match.rescued.tolist()],
     }
 
 

@@ -139,7 +139,10 @@ def matching(step):
         positives = step.run(explain.positives_per_object, match)
         step.table(figures.object_table(match, positives, _))
         picked = int(sent[seen.picked[1]]) if seen.picked else int(match.best_anchor[0])
-        step.formula(figures.target_formula(anchors[picked], truth[match.matched[picked]]))
+        number = int(match.matched[picked])
+        about = _("Regression target of the picked anchor: object {number}, IoU {iou:.2f}")
+        told = about.format(number=number + 1, iou=match.iou[picked])
+        step.formula(figures.target_formula(anchors[picked], truth[number]), told)
     step.data(label=match.label, matched=match.matched, iou=match.iou)
 
 

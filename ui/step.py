@@ -192,15 +192,17 @@ class Step(Controls):
             return st.columns(count)
 
     def table(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """A small table."""
+        """A small table below the controls."""
         rows = [columns, ["---:"] * len(columns), *zip(*columns.values(), strict=True)]
         lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-        with self.canvas:
+        with self._place:
             st.markdown("\n".join(lines))
 
-    def formula(self, latex: str) -> None:
-        """A formula with its numbers filled in."""
+    def formula(self, latex: str, caption: str = "") -> None:
+        """A formula with its numbers filled in, and what it is about."""
         with self.canvas:
+            if caption:
+                st.caption(caption)
             st.latex(latex)
 
     def empty(self, sentence: str) -> None:
