@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class Recipe:
         if id(value) in self._known:
             return self._known[id(value)][1]
         if isinstance(value, bool | int | float | str | type(None)):
-            return repr(value)
+            return _literal(value)
         if isinstance(value, tuple | list):
             inner = ", ".join(map(self._expression, value))
             if isinstance(value, list):
@@ -123,13 +124,16 @@ def _tensor(value: Any) -> str:
     plain = kind in ("torch.float32", "torch.int64", "torch.bool") and value.numel() > 0
     shaped = f".reshape{tuple(value.shape)}" if value.numel() == 0 else ""
     dtype = "" if plain else f", dtype={kind}"
-    return f"torch.tensor({_rounded(value.tolist())}{dtype}){shaped}"
+    digits = 17 if kind == "torch.float64" else 9
+    return f"torch.tensor({_literal(value.tolist(), digits)}{dtype}){shaped}"
 
 
-def _rounded(value: Any) -> Any:
+def _literal(value: Any, digits: int = 17) -> str:
     if isinstance(value, list):
-        return [_rounded(v) for v in value]
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+        return f"[{', '.join(_literal(v, digits) for v in value)}]"
+    if not isinstance(value, float):
+        return repr(value)
+    return repr(float(f"{value:.{digits}g}")) if math.isfinite(value) else f'float("{value}")'
 
 
 def _is_summary(result: Any) -> bool:
