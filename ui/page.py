@@ -43,10 +43,12 @@ class Page:
         def draw(body: Callable[[Step], None]) -> None:
             name = body.__name__
             section = self.text.sections[name]
+            st.subheader(f"{number}  {section.title}", anchor=name.replace("_", "-"))
+            st.markdown(section.body)
 
             @st.fragment(key=f"{self.id}.{name}.step")
             def fragment() -> None:
-                step = Step(self.id, name, number, section, self.facts, feeds)
+                step = Step(self.id, name, section, self.facts, feeds)
                 calls = current_calls.set([])
                 try:
                     body(step)

@@ -34,7 +34,6 @@ class Step(Controls):
     Args:
         page: the page's id.
         name: the step's name.
-        number: its number on the page.
         section: its prose.
         facts: where the numbers on screen are collected.
         feeds: see `Controls`.
@@ -44,7 +43,6 @@ class Step(Controls):
         self,
         page: str,
         name: str,
-        number: int,
         section: Section,
         facts: dict[str, float],
         feeds: Sequence[str],
@@ -54,9 +52,6 @@ class Step(Controls):
         self._section = section
         self._tables: dict[str, np.ndarray] = {}
         self._offers = ["link"]
-        st.subheader(f"{number}  {section.title}", anchor=name.replace("_", "-"))
-        if section.body:
-            st.markdown(section.body)
         with st.container(key=f"step-{page}.{name}"):
             controls, self.canvas = st.columns([1, 2.4], gap="large")
         super().__init__(page, name, controls, feeds)
