@@ -27,8 +27,8 @@ class Page:
         self._header()
 
     @property
-    def facts(self) -> dict[str, float]:
-        """Numbers on screen, by name: the questions are checked against them."""
+    def facts(self) -> dict[str, dict[str, float]]:
+        """Numbers on screen, by step and name: the questions are checked against them."""
         return st.session_state.setdefault(_FACTS, {}).setdefault(self.id, {})
 
     def step(self, *, feeds: Sequence[str] = ()) -> Callable[[Callable[[Step], None]], None]:
@@ -48,7 +48,8 @@ class Page:
 
             @st.fragment(key=f"{self.id}.{name}.step")
             def fragment() -> None:
-                step = Step(self.id, name, section, self.facts, feeds)
+                facts = self.facts[name] = {}
+                step = Step(self.id, name, section, facts, feeds)
                 calls = current_calls.set([])
                 try:
                     body(step)

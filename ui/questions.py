@@ -1,5 +1,6 @@
 """Check yourself: a page's questions, answered by what is on screen."""
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
@@ -9,8 +10,10 @@ from ui.language import translate as _
 
 
 @st.fragment
-def ask(page: str, questions: Sequence[text.Question], facts: Mapping[str, float]) -> None:
-    """Draw the questions of a page; `facts` are the numbers on screen, looked up when checked."""
+def ask(
+    page: str, questions: Sequence[text.Question], facts: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Draw the questions of a page; `facts` are each step's numbers, looked up when checked."""
     st.subheader(_("Check yourself"), anchor="questions")
     st.caption(
         _("Questions with a number ask for the one on screen right now: read it or work it out.")
@@ -22,7 +25,7 @@ def ask(page: str, questions: Sequence[text.Question], facts: Mapping[str, float
             if question.choices:
                 _choice_question(key, question)
             else:
-                _number_question(facts, key, question)
+                _number_question(ChainMap(*facts.values()), key, question)
 
 
 def _choice_question(key: str, question: text.Question) -> None:
