@@ -1,0 +1,144 @@
+"""What holds for every page in every language, whatever a link or a photo brings along."""
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from tests.pages.conftest import complaints, pieces
+from ui.catalogue import CONCEPTS
+from ui.language import LANGUAGES
+from ui.photo import Photo
+from ui.samples import DEFAULT, SAMPLES, sample
+from ui.text import load
+
+PAGES = [concept.id for concept in CONCEPTS]
+NONSENSE = [
+    *("", " ", "nan", "inf", "-inf", "1e999", "-1", "0x10", "--5", "-", "²", "½"),
+    *("None", "True", "[]", "{}", "../../etc/passwd", "<script>alert(1)</script>", "\0", "\ud7ff"),
+    *("%s", "' OR 1=1", "😀", "x" * 100_000, "9" * 100_000),
+]
+
+
+def upload(width: int, height: int, colour: str = "white") -> Photo:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(file, "PNG")
+    return Photo.from_bytes(file.getvalue(), "upload.png")
+
+
+@pytest.fixture(params=PAGES)
+def page(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=LANGUAGES)
+def lang(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_home_opens(open_page, lang):
+    app = open_page("", lang)
+    assert complaints(app) == []
+    assert app.title[0].value == load("home", lang).title
+    assert [node.label for node in app.get("page_link") if node.label.startswith("**")] == [
+        f"**{load(page, lang).title}**" for page in PAGES
+    ]
+
+
+def test_a_page_opens_with_all_of_its_steps(open_page, drawn, page, lang):
+    app = open_page(page, lang)
+    text = load(page, lang)
+    assert complaints(app) == []
+    assert app.title[0].value == text.title
+    steps = [name for name in text.sections if name != "sources"]
+    assert [step.id for step in drawn.steps] == [f"{page}.{name}" for name in steps]
+    assert [bar["step"] for bar in pieces(app, "toolbar")] == [step.id for step in drawn.steps]
+    assert not app.info  # the first view shows something, not a reason why there is nothing
+    assert app.query_params == {"lang": lang}  # defaults stay out of the link
+
+
+def test_a_page_opens_at_every_end_of_every_control(open_page, drawn, page, lang):
+    failed = {}
+    for query in links(open_page, drawn, page):
+        said = complaints(open_page(page, lang, **query))
+        stands = {key: drawn.values.get(key) for key in query}
+        if said or stands != query:
+            failed[str(query)] = said or stands
+    assert failed == {}
+
+
+def links(open_page, drawn, page: str) -> Iterator[dict[str, str]]:
+    """A link to both ends or all options of every control, those that only some options show too.
+
+    For a control that a choice brings out the link makes that choice too.
+    """
+    waiting, seen = [{}], set()
+    while waiting:
+        base = waiting.pop(0)
+        open_page(page, **base)
+        new = {key: ends for key, ends in drawn.ends.items() if key not in seen}
+        seen |= new.keys()
+        waiting += [base | {key: end} for key, ends in new.items() for end in ends]
+        yield base
+
+
+@pytest.mark.parametrize("end", [0, -1], ids=["low", "high"])
+def test_a_page_opens_with_all_controls_at_one_end(open_page, drawn, page, end):
+    query: dict[str, str] = {}
+    while drawn.ends.keys() - query.keys() or not query:
+        query |= {key: ends[end] for key, ends in drawn.ends.items() if key not in query}
+        assert complaints(open_page(page, **query)) == [], query
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=lambda text: ascii(text[:12]))
+def test_nonsense_in_a_link_opens_the_defaults(open_page, drawn, page, nonsense):
+    open_page(page)
+    values, boxes = dict(drawn.values), dict(drawn.boxes)
+    keys = [*values, "photo", "lang_", "unknown"]
+    digest = sample(DEFAULT).digest[:6]
+    query = dict.fromkeys(keys, nonsense) | dict.fromkeys(boxes, f"{digest}-{nonsense or '.'}")
+    app = open_page(page, **query)
+    assert complaints(app) == []
+    assert drawn.values == values
+    assert drawn.boxes == boxes
+
+
+def test_a_language_that_does_not_exist_is_the_browsers(open_page, page):
+    assert complaints(open_page(page, "xx")) == []
+    assert open_page(page, "xx").title[0].value == load(page, "en").title
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_photo_works(open_page, drawn, page, lang, name):
+    app = open_page(page, lang, uploaded=sample(name))
+    assert complaints(app) == []
+    assert len(drawn.steps) == len(pieces(app, "toolbar")) > 0
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 1024), (30_000, 3), (3, 30_000), (16, 16), (1024, 1024)], ids=str
+)
+def test_every_shape_of_photo_works(open_page, drawn, page, lang, size):
+    photo = upload(*size)
+    assert max(photo.width, photo.height) <= 1024
+    app = open_page(page, lang, uploaded=photo)
+    assert complaints(app) == []
+    assert app.session_state["photo"] is photo
+
+
+def test_every_control_works_on_a_single_pixel(open_page, drawn, page):
+    photo = upload(1, 1)
+    failed = {}
+    for query in links(open_page, drawn, page):
+        said = complaints(open_page(page, uploaded=photo, **query))
+        if said:
+            failed[str(query)] = said
+    assert failed == {}
+
+
+def test_an_upload_named_in_a_link_is_replaced_and_said_so(open_page, page, lang):
+    app = open_page(page, lang, photo="upload")
+    assert complaints(app) == []
+    assert app.session_state["photo"] is sample(DEFAULT)
+    assert len(app.info) == 1
