@@ -5,7 +5,6 @@
 import { element, piece, publish, reducedMotion, subscribe } from "./shared.js";
 
 const PATIENCE = 5000; // ms after which an unanswered report counts as lost
-const TOUR = 6000; // ms that playing all positions should take
 let count = 0;
 
 function create(root) {
@@ -33,6 +32,7 @@ function create(root) {
   let sentAt = 0;
   let want = null;
   let timer = 0;
+  let told = 0;
   let playing = 0;
   let unsubscribe = null;
 
@@ -71,7 +71,8 @@ function create(root) {
     publish(data.topic, Number(input.value));
     if (data.live || done) {
       want = { index: Number(input.value), done };
-      pump();
+      // A key makes an input event and a change event at once: one report tells both.
+      told ||= setTimeout(() => { told = 0; pump(); });
     }
   }
 
@@ -89,7 +90,8 @@ function create(root) {
     if (Number(input.value) >= last) go(0, false);
     play.textContent = "❚❚";
     play.ariaLabel = data.strings.pause ?? "Pause";
-    const pause = Math.min(700, Math.max(33, TOUR / data.texts.length));
+    // Few states are read one by one, a hundred are seen as one motion.
+    const pause = Math.min(700, Math.max(25, 250_000 / data.texts.length ** 2));
     playing = setInterval(() => {
       const next = Number(input.value) + 1;
       go(next, false);
@@ -147,6 +149,7 @@ function create(root) {
     destroy() {
       clearInterval(playing);
       clearTimeout(timer);
+      clearTimeout(told);
       unsubscribe?.();
     },
   };
