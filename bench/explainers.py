@@ -1,0 +1,70 @@
+"""How long the explainers take that have to keep up with a slider, run as the pages run them."""
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+
+from bench.measure import Measure
+from explainers.anchors_nms import make_anchors, match_anchors, sweep_nms
+from explainers.models.ssd_mobilenet_v2 import preprocess
+from ui.run import current_calls, network, run
+from ui.samples import DEFAULT, sample
+
+HEIGHT, WIDTH = 640, 800
+STRIDE, SCALES, RATIOS = 16, (32, 64, 128, 256, 512), (0.5, 2.0)
+ANCHORS, OBJECTS, CANDIDATES, THRESHOLDS = 20_000, 10, 500, 101
+
+
+def measures(repetitions: int) -> list[Measure]:
+    generator = torch.Generator().manual_seed(0)
+    objects, boxes = random_boxes(OBJECTS, generator), random_boxes(CANDIDATES, generator)
+    scores = torch.rand(CANDIDATES, generator=generator)
+    thresholds = torch.linspace(0, 1, THRESHOLDS)
+    image = torch.from_numpy(sample(DEFAULT).array())
+    detector = network("ssd_mobilenet_v2")
+    timed = {
+        f"{ANCHORS:,} anchors laid out, matched against {OBJECTS} objects": (
+            lambda: run(lay_out_and_match, objects),
+            "≤ 50",
+        ),
+        f"{THRESHOLDS} thresholds swept over {CANDIDATES} candidates": (
+            lambda: run(sweep_nms, boxes, scores, thresholds),
+            "≤ 50",
+        ),
+        "SSD forward": (lambda: run(forward, detector, image), "≤ 250"),
+    }
+    return [
+        Measure(f"{name}, median", median(times(call, repetitions)), "ms", wanted)
+        for name, (call, wanted) in timed.items()
+    ]
+
+
+def lay_out_and_match(objects: torch.Tensor) -> torch.Tensor:
+    anchors = make_anchors((HEIGHT, WIDTH), STRIDE, SCALES, RATIOS, device=objects.device)
+    assert len(anchors) == ANCHORS
+    return match_anchors(anchors, objects).label
+
+
+def forward(detector: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+    return detector(preprocess(image)).logits
+
+
+def random_boxes(count: int, generator: torch.Generator) -> torch.Tensor:
+    places = torch.rand(count, 2, generator=generator) * torch.tensor([WIDTH, HEIGHT]) * 0.7
+    sizes = 30 + torch.rand(count, 2, generator=generator) * 200
+    return torch.cat([places, places + sizes], dim=1)
+
+
+def times(call: Callable[[], Any], repetitions: int) -> list[float]:
+    """Milliseconds; the first two calls, which load and allocate, do not count."""
+    for _ in range(2):
+        call()
+    calls = current_calls.set([])
+    try:
+        for _ in range(repetitions):
+            call()
+        return [c.milliseconds for c in current_calls.get()]
+    finally:
+        current_calls.reset(calls)

@@ -1,0 +1,111 @@
+"""Measure what the README states: `make bench`.
+
+Prints a table and writes build/bench.json. `--quick` repeats less, to see whether it runs at all.
+"""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import Browser
+
+from bench import browser as visitor
+from bench import explainers
+from bench.measure import Measure, table
+from tools.browser import ROOT, running_app, running_browser
+
+RESULTS = ROOT / "build" / "bench.json"
+PLAIN, COLLECTING, LIVE = (
+    "bare Streamlit page",
+    "bare Streamlit page, its garbage collection on",
+    "live slider and figure",
+)
+
+
+def light_app(browser: Browser, logs: Path, quick: bool) -> Iterator[Measure]:
+    """A live slider and figure beside Streamlit's own, in the same browser."""
+    scripts = {
+        PLAIN: ("bench/apps/plain.py", {}),
+        COLLECTING: ("bench/apps/plain.py", {"STREAMLIT_RUNNER_POST_SCRIPT_GC": "true"}),
+        LIVE: ("bench/apps/live.py", {}),
+    }
+    with ExitStack() as servers:
+        pages = {}
+        for number, (name, (script, options)) in enumerate(scripts.items()):
+            server = running_app(logs / f"{number}.log", script, **options)
+            pages[name] = visitor.open_page(browser, servers.enter_context(server))
+        rate = visitor.dragged(pages[LIVE], "Frequency", 2 if quick else 8)
+        yield Measure("Live slider dragged: figures computed and drawn", rate.figures, "/s", "≥ 10")
+        times = visitor.single_changes(pages, 5 if quick else 40)
+        yield from visitor.compared(times, LIVE, PLAIN)
+
+
+def real_app(browser: Browser, logs: Path, quick: bool) -> Iterator[Measure]:
+    """The app itself: what is loaded at first, then a page at work."""
+    seconds = 2 if quick else 5
+    with running_app(logs / "app.log") as server:
+        yield from first_view("Home", visitor.first_view(browser, f"{server}/"))
+        yield from first_view("Concept page", visitor.first_view(browser, f"{server}/anchors_nms"))
+        page = visitor.open_page(browser, f"{server}/anchors_nms")
+        rate = visitor.dragged(page, "Positive above IoU", seconds)
+        name = "Matching threshold dragged"
+        yield Measure(f"{name}: histograms computed and drawn", rate.figures, "/s", "≥ 10")
+        yield Measure(f"{name}: stages recoloured", rate.stages, "/s", "≥ 10")
+        rate = visitor.dragged(page, "IoU threshold", seconds)
+        yield Measure("NMS sweep dragged: stages redrawn", rate.stages, "/s", "≥ 30")
+        rate = visitor.played(page, "IoU threshold", min(seconds, 2.5))
+        yield Measure("NMS sweep played: stages redrawn", rate.stages, "/s", "≥ 30")
+
+
+def first_view(page: str, received: dict[str, int]) -> Iterator[Measure]:
+    plotly = received.pop("Plotly", 0)
+    yield Measure(f"{page}, first view", sum(received.values()) / 1e6, "MB", "≤ 1.5")
+    yield Measure(f"{page}, Streamlit's part of it", received["Streamlit"] / 1e6, "MB")
+    if plotly:
+        yield Measure(f"{page}, Plotly's script beside it", plotly / 1e6, "MB")
+
+
+def machine(chromium: str) -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "streamlit", "plotly"))
+    python = platform.python_version()
+    return (
+        f"{processor()}, {os.cpu_count()} cores; Python {python}, {packages}, Chromium {chromium}"
+    )
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except FileNotFoundError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, write; the exit status says whether every bound is kept."""
+    if arguments not in ([], ["--quick"]):
+        print("usage: python -m bench.run [--quick]", file=sys.stderr)
+        return 2
+    quick = bool(arguments)
+    measures = explainers.measures(3 if quick else 25)
+    with TemporaryDirectory() as folder, running_browser() as browser:
+        measures += light_app(browser, Path(folder), quick)
+        measures += real_app(browser, Path(folder), quick)
+        told = machine(browser.version)
+    print(f"{told}\n\n{table(measures)}")
+    RESULTS.parent.mkdir(exist_ok=True)
+    results = {"machine": told, "quick": quick, "measures": [asdict(m) for m in measures]}
+    RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    return 0 if all(measure.kept for measure in measures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
