@@ -48,9 +48,9 @@ format: $(DEV_READY) ## Let ruff fix and format the code
 bench: browser-ready ## Print the figures that the README states
 	$(BIN)/python -m bench.run
 
-concept: $(DEV_READY) ## Create the files of a new concept (ID=its_name)
+concept: $(DEV_READY) ## Create the files of a new concept (ID=its_name SECTION=layers)
 	@test -n "$(ID)" || { echo "Name the concept: make concept ID=its_name" >&2; exit 1; }
-	$(BIN)/python -m tools.new_concept $(ID)
+	$(BIN)/python -m tools.new_concept $(ID) $(SECTION)
 
 thumbnails: browser-ready ## Draw the gallery and the picture in the README
 	$(BIN)/python -m tools.thumbnails
