@@ -698,6 +698,15 @@ def scores_after(
     return torch.zeros_like(scores).index_copy(0, kept, left)
 
 
+def count_at_least(scores: Float[Tensor, "n"], threshold: Number) -> int:
+    """How many scores reach a threshold.
+
+    >>> count_at_least(torch.tensor([0.9, 0.5, 0.1]), 0.5)
+    2
+    """
+    return int((scores >= threshold).sum())
+
+
 def simulate_candidates(
     objects: Float[Tensor, "m 4"],
     image_size: tuple[Number, Number],

@@ -170,7 +170,9 @@ def suppression(step):
     layers = figures.sweep_layers(boxes, scores, kept, labels, of_iou, of_score, SCORES)
     step.stage(photo, layers)
     at = SCORES.index(score)
-    step.fact(survivors=left[SHARES.index(iou), at], candidates=left[-1, at])
+    after = step.run(explain.scores_after, boxes, scores, "hard", iou, classes=classes)
+    survivors = step.run(explain.count_at_least, after, score)
+    step.fact(survivors=survivors, candidates=step.run(explain.count_at_least, scores, score))
     step.says(
         iou=Follow([of_iou], [f"{v:.2f}" for v in SHARES]),
         score=Follow([of_score], [f"{v:.2f}" for v in SCORES]),
@@ -219,7 +221,8 @@ def soft(step):
     titles = {"hard": _("Hard NMS"), method: f"Soft-NMS, {kinds[method]}"}
     for side, (name, title) in zip(step.sides(2), titles.items(), strict=True):
         left = (after[name] >= least).nonzero()[:, 0]
-        side.markdown(_("{title}: **{count}** boxes").format(title=title, count=len(left)))
+        count = step.run(explain.count_at_least, after[name], least)
+        side.markdown(_("{title}: **{count}** boxes").format(title=title, count=count))
         chosen = [names[i] for i in left.tolist()]
         layers = figures.soft_layers(boxes[left], after[name][left], chosen, name)
         step.stage(photo, layers, key=f"stage_{name}", place=side)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 _LITERAL_ELEMENTS = 400
 
 
@@ -67,8 +69,7 @@ class Recipe:
         body = [*self._setup, *(f"{line.name} = {line.code}" for line in self._lines)]
         printed = [line.name for line in self._lines if line.summary]
         body += [f"print({name})" for name in printed or [self._lines[-1].name]]
-        imports = sorted(self._imports | ({"import torch"} if "torch." in "".join(body) else set()))
-        imports.sort(key=lambda line: not line.startswith("import"))
+        imports = _gathered(self._imports, torch="torch." in "".join(body))
         return "\n".join([*imports, "", *body])
 
     def _know(self, name: str, value: Any) -> None:
@@ -119,21 +120,32 @@ class Recipe:
         raise ValueError(f"no expression is known for a value of type {type(value).__name__}")
 
 
+def _gathered(imports: set[str], torch: bool) -> list[str]:
+    """One line a module; torch comes first."""
+    names: dict[str, list[str]] = {}
+    for line in sorted(imports):
+        module, _import, name = line.removeprefix("from ").partition(" import ")
+        names.setdefault(module, []).append(name)
+    lines = [f"from {module} import {', '.join(listed)}" for module, listed in names.items()]
+    return ["import torch", *lines] if torch else lines
+
+
 def _tensor(value: Any) -> str:
     kind = str(value.dtype)
     plain = kind in ("torch.float32", "torch.int64", "torch.bool") and value.numel() > 0
     shaped = f".reshape{tuple(value.shape)}" if value.numel() == 0 else ""
     dtype = "" if plain else f", dtype={kind}"
-    digits = 17 if kind == "torch.float64" else 9
-    return f"torch.tensor({_literal(value.tolist(), digits)}{dtype}){shaped}"
+    number = np.float64 if kind == "torch.float64" else np.float32
+    return f"torch.tensor({_literal(value.tolist(), number)}{dtype}){shaped}"
 
 
-def _literal(value: Any, digits: int = 17) -> str:
+def _literal(value: Any, number: type[np.floating] = np.float64) -> str:
+    """The shortest literal that means the same in the precision of `number`."""
     if isinstance(value, list):
-        return f"[{', '.join(_literal(v, digits) for v in value)}]"
+        return f"[{', '.join(_literal(v, number) for v in value)}]"
     if not isinstance(value, float):
         return repr(value)
-    return repr(float(f"{value:.{digits}g}")) if math.isfinite(value) else f'float("{value}")'
+    return str(number(value)) if math.isfinite(value) else f'float("{value}")'
 
 
 def _is_summary(result: Any) -> bool:

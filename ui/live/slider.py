@@ -209,7 +209,8 @@ def _receive(key: str, slot: _Slot, values: list[Any], query: str | None, defaul
     if not isinstance(index, int) or not isinstance(number, int) or number == slot.serial:
         return
     slot.serial = number
-    if not 0 <= index < len(values):
+    outdated = sent.get("revision") != slot.revision  # made before Python moved the slider
+    if outdated or not 0 <= index < len(values):
         return
     slot.value = values[index]
     if query and sent.get("done"):

@@ -120,6 +120,24 @@ export function piece(component, create) {
   };
 }
 
+// ---------------------------------------------------------------- connection
+// Streamlit drops what is reported while the connection is lost: who waits for an answer must
+// report again. The app's element says in an attribute how the connection is.
+
+const CONNECTION = "data-test-connection-state";
+const reconnected = new Set();
+
+export function onReconnect(listener) {
+  reconnected.add(listener);
+  return () => reconnected.delete(listener);
+}
+
+new MutationObserver((changes) => {
+  const back = changes.some(({ target, oldValue }) =>
+    target.getAttribute(CONNECTION) === "CONNECTED" && oldValue !== "CONNECTED");
+  if (back) for (const listener of [...reconnected]) listener();
+}).observe(document.body, { subtree: true, attributeFilter: [CONNECTION], attributeOldValue: true });
+
 // ---------------------------------------------------------------- helpers
 
 export function element(tag, attributes = {}, ...children) {

@@ -2,7 +2,7 @@
 //
 // Back-pressure: one report is in flight at a time. While it is, the newest position waits in
 // `want`; the server's acknowledgement sends it on its way. So nothing ever queues.
-import { element, piece, publish, reducedMotion, subscribe } from "./shared.js";
+import { element, onReconnect, piece, publish, reducedMotion, subscribe } from "./shared.js";
 
 const PATIENCE = 5000; // ms after which an unanswered report counts as lost
 let count = 0;
@@ -30,6 +30,7 @@ function create(root) {
   let serial = Date.now();
   let inFlight = 0;
   let sentAt = 0;
+  let sent = null;
   let want = null;
   let timer = 0;
   let told = 0;
@@ -46,10 +47,18 @@ function create(root) {
     }
     inFlight = ++serial;
     sentAt = performance.now();
-    const report = { ...want, serial };
+    sent = want;
     want = null;
-    send("sent", report);
+    send("sent", { ...sent, serial });
   }
+
+  // What was in flight when the connection broke may never have arrived.
+  const ignoreReconnect = onReconnect(() => {
+    if (!inFlight) return;
+    want ??= sent;
+    inFlight = 0;
+    pump();
+  });
 
   function acknowledge(number) {
     if (number == null || number < inFlight) return;
@@ -70,7 +79,7 @@ function create(root) {
     show();
     publish(data.topic, Number(input.value));
     if (data.live || done) {
-      want = { index: Number(input.value), done };
+      want = { index: Number(input.value), done, revision };
       // A key makes an input event and a change event at once: one report tells both.
       told ||= setTimeout(() => { told = 0; pump(); });
     }
@@ -150,6 +159,7 @@ function create(root) {
       clearInterval(playing);
       clearTimeout(timer);
       clearTimeout(told);
+      ignoreReconnect();
       unsubscribe?.();
     },
   };
