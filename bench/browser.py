@@ -3,12 +3,10 @@
 import base64
 from collections import Counter
 from dataclasses import dataclass
-from statistics import median, quantiles
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, CDPSession, Locator, Page
 
-from bench.measure import Measure
 from tools.browser import settle
 
 VIEW = {"width": 1440, "height": 900}
@@ -137,16 +135,6 @@ def single_change(page: Page, key: str) -> float:
     page.evaluate(ARM)
     page.keyboard.press(key)
     return page.evaluate("window.took")
-
-
-def compared(times: dict[str, list[float]], ours: str, theirs: str) -> list[Measure]:
-    rows = [
-        Measure(f"One change, slider to pixels, {name}: {what}", value, "ms")
-        for name, taken in times.items()
-        for what, value in (("median", median(taken)), ("p95", quantiles(taken, n=20)[-1]))
-    ]
-    ratio = median(times[ours]) / median(times[theirs])
-    return [*rows, Measure(f"The same, {ours} : {theirs}, medians", ratio, "", "≤ 0.75")]
 
 
 # ---------------------------------------------------------------- the first view
