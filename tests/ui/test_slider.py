@@ -177,8 +177,8 @@ def visit(monkeypatch):
     return made
 
 
-def sent(index: Any, number: Any, done: Any = False) -> dict[str, Any]:
-    return {"sent": {"index": index, "serial": number, "done": done}}
+def sent(index: Any, number: Any, done: Any = False, revision: Any = 0) -> dict[str, Any]:
+    return {"sent": {"index": index, "serial": number, "done": done, "revision": revision}}
 
 
 def test_a_report_moves_the_slider_and_its_number_is_answered(visit):
@@ -217,12 +217,22 @@ def test_a_report_that_python_has_seen_does_not_undo_a_preset(visit):
     assert visit.draw() == 0.2  # the browser's state is still there in every later run
 
 
+def test_a_report_made_before_python_moved_the_slider_is_answered_but_not_followed(visit):
+    visit.report(sent(7, 1))
+    move("page.iou", 0.2)
+    assert visit.report(sent(8, 2, done=True)) == 0.2
+    assert visit.query == {}
+    assert visit.sent["ack"] == 2
+    assert visit.report(sent(9, 3, revision=visit.sent["revision"])) == 0.9
+
+
 @pytest.mark.parametrize(
     "state",
     [
         None, 7, "7", [], {}, {"sent": None}, {"sent": 7}, {"sent": []}, {"sent": {}},
         sent(None, 1), sent("7", 1), sent(7.0, 1), sent(math.nan, 1), sent([7], 1), sent({}, 1),
         sent(7, None), sent(7, "1"), sent(7, 1.5), sent(7, [1]), {"sent": {"index": 7}},
+        {"sent": {"index": 7, "serial": 1}}, sent(7, 1, revision="0"), sent(7, 1, revision=[0]),
     ],
     ids=str,
 )  # fmt: skip
