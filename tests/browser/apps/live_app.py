@@ -1,0 +1,138 @@
+"""Sliders, figures and sentences, for the browser tests. `?case=` chooses one."""
+
+import time
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from ui.live.figure import Sweep, live_figure
+from ui.live.sentence import Follow, live_sentence
+from ui.live.slider import live_slider, move, positions
+
+COUNT = 101
+STRINGS = {"back": "Back", "play": "Play", "pause": "Pause", "forward": "Forward"}
+st.set_page_config(layout="wide")
+
+
+def count_runs() -> None:
+    st.session_state.runs = st.session_state.get("runs", 0) + 1
+    st.text(f"runs {st.session_state.runs}")
+
+
+def slider() -> None:
+    """A slider that Python can move; `?slow=` makes each run take so many milliseconds."""
+    for label, value in {"Ten": 10, "Ninety": 90}.items():
+        st.button(label, on_click=move, args=("level", value, "level"))
+    level = live_slider(
+        "Level", range(COUNT), 50, key="level", query="level", unit="px", help="How high"
+    )
+    time.sleep(float(st.query_params.get("slow", 0)) / 1000)
+    st.text(f"level {level}")
+    count_runs()
+
+
+def named() -> None:
+    """Stops with names, a logarithmic scale, and a slider that reports on release only."""
+    mode = live_slider("Mode", ["same", "valid", "full"], "same", key="mode", query="mode")
+    rate = live_slider(
+        "Rate", positions(1e-4, 1.0, 1, "log"), 0.01, key="rate", query="rate", live=False
+    )
+    st.text(f"mode {mode} rate {rate}")
+
+
+def play() -> None:
+    step = live_slider(
+        "Step", range(6), 1, key="step", query="step", play=True, live=False, strings=STRINGS
+    )
+    st.text(f"step {step}")
+    count_runs()
+
+
+def bars(level: int) -> go.Figure:
+    made = go.Figure(go.Bar(x=list(range(10)), y=[level * (n + 1) for n in range(10)]))
+    made.add_scatter(x=list(range(10)), y=[5] * 10, mode="markers", marker={"size": 16})
+    return made.update_layout(height=300, title={"text": f"Level {level}"}, showlegend=False)
+
+
+def figure() -> None:
+    """A figure that the server draws anew for each position."""
+    level = live_slider("Level", range(COUNT), 50, key="level")
+    event = live_figure(
+        bars(level),
+        key="bars",
+        label="Bars",
+        step="page.bars",
+        events=["click", "hover"] if "hover" in st.query_params else ["click"],
+    )
+    st.text(f"level {level}")
+    st.text(f"event {event}")
+    count_runs()
+
+
+def heat() -> None:
+    """A heat map whose cells can be clicked."""
+    made = go.Figure(go.Heatmap(z=np.arange(12).reshape(3, 4)))
+    event = live_figure(
+        made.update_layout(height=300, dragmode="select"),
+        key="heat",
+        label="Heat map",
+        events=["click"],
+    )
+    st.text(f"event {event}")
+
+
+def select() -> None:
+    made = go.Figure(go.Scatter(x=[0, 1, 2, 3], y=[0, 1, 2, 3], mode="markers"))
+    event = live_figure(
+        made.update_layout(height=300, dragmode="select"),
+        key="select",
+        label="Points",
+        events=["select"],
+    )
+    st.text(f"event {event}")
+
+
+def sweep() -> None:
+    """Small and large sweeps that a slider plays in the browser."""
+    live_slider("Level", range(COUNT), 50, key="level", live=False, play=True, strings=STRINGS)
+    levels = np.arange(COUNT)[:, None]
+    curves = levels * np.arange(10)
+    wide = levels[:, :, None] + np.arange(64).reshape(1, 4, 16)
+    made = go.Figure(go.Scatter(x=list(range(10)), y=curves[50]))
+    made.add_scatter(x=[0] * 10, y=list(range(10)), mode="markers")
+    both = [Sweep("level", 0, "y", curves), Sweep("level", 1, "marker.size", curves % 7 + 3)]
+    live_figure(made.update_layout(height=300), key="curve", label="Curve", sweeps=both)
+    maps = go.Figure(go.Heatmap(z=wide[50]))
+    live_figure(
+        maps.update_layout(height=200),
+        key="maps",
+        label="Maps",
+        sweeps=[Sweep("level", 0, "z", wide)],
+    )
+    count_runs()
+
+
+def sentence() -> None:
+    """A sentence that follows two sliders; its numbers are a table of both."""
+    live_slider("Rows", range(4), 0, key="rows", live=False)
+    live_slider("Columns", range(5), 2, key="columns", live=False)
+    table = [[row * 10 + column for column in range(5)] for row in range(4)]
+    live_sentence(
+        "At {row} and {column} stands **{number}**, not {unknown}.",
+        key="told",
+        step="page.told",
+        pinned="Kept",
+        numbers={
+            "row": Follow(["rows"], ["zero", "one", "two", "three"]),
+            "column": Follow(["columns"], range(5)),
+            "number": Follow(["rows", "columns"], table),
+        },
+    )
+    count_runs()
+
+
+CASES = {
+    case.__name__: case for case in (slider, named, play, figure, heat, select, sweep, sentence)
+}
+st.fragment(CASES[st.query_params.get("case", "slider")])()
