@@ -241,6 +241,15 @@ def matching_layers(
     return drawn
 
 
+def target_layers(anchor: Tensor, box: Tensor, number: str, translate: Translate) -> list[Layer]:
+    """An anchor, and the object that it is to become."""
+    _ = translate
+    return [
+        Boxes("anchor", anchor[None], (POSITIVE,), labels=[_("anchor")], dashed=True, width=2),
+        Boxes("object", box[None], (CATEGORIES[6],), labels=[number], width=2.5),
+    ]
+
+
 def sweep_layers(
     boxes: Tensor,
     scores: Tensor,

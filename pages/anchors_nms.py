@@ -67,7 +67,7 @@ def candidates(step, least=0.0):
     return best.boxes, best.scores, told, best.classes if page.value("per_class") else None
 
 
-@page.step(feeds=["matching"])
+@page.step(feeds=["matching", "target"])
 def layout(step):
     one = {"layout": "grid", "stride": 16, "sizes": 3, "ratios": "three"}
     small, tall = {**one, "stride": 8, "size": 16}, {**one, "size": 32, "ratios": "tall"}
@@ -102,7 +102,7 @@ def layout(step):
     step.data(**dict(zip(("x1", "y1", "x2", "y2"), anchors.T, strict=True)))
 
 
-@page.step()
+@page.step(feeds=["target"])
 def matching(step):
     own, fed = samples.objects(photo), ["suppression", "replay", "soft"]
     objects = step.boxes(photo, own or answers(step), key="objects", feeds=fed)
@@ -129,21 +129,33 @@ def matching(step):
     hint = _("Drag on the photo to draw an object. Drag a box to move it, its edges to resize it.")
     layers = figures.matching_layers(anchors, match, sent, shown, truth, hint)
     seen = step.stage(photo, layers, drawn=objects, margin=0.1)
-    step.fact(**vars(counts), objects=len(truth))
+    picked = sent[seen.picked[1]] if seen.picked else match.best_anchor[:1].sum()
+    step.fact(**vars(counts), objects=len(truth), picked=picked)
     none = _("There is no object yet. Drag a box around one on the photo.")
     step.says("" if len(truth) else none, objects=len(truth), **vars(counts))
     histogram = step.run(explain.iou_histogram, match.iou, 50)
     chart = figures.iou_histogram(histogram, positive, negative, _)
     step.figure(chart, key="histogram")
-    if len(truth) and len(anchors):
-        positives = step.run(explain.positives_per_object, match)
-        step.table(figures.object_table(match, positives, _))
-        picked = int(sent[seen.picked[1]]) if seen.picked else int(match.best_anchor[0])
-        number = int(match.matched[picked])
-        about = _("Regression target of the picked anchor: object {number}, IoU {iou:.2f}")
-        told = about.format(number=number + 1, iou=match.iou[picked])
-        step.formula(figures.target_formula(anchors[picked], truth[number]), told)
     step.data(label=match.label, matched=match.matched, iou=match.iou)
+
+
+@page.step()
+def target(step):
+    truth = torch.tensor(page.drawn("matching", "objects"), dtype=torch.float32).reshape(-1, 4)
+    anchors, _grids = lay_out(step)
+    if not len(truth) or not len(anchors):
+        step.empty(_("There is no object yet. Draw one in the step above."))
+        return
+    positive = page.value("positive")
+    negative = min(page.value("negative"), positive)
+    match = step.run(explain.match_anchors, anchors, truth, positive, negative)
+    picked = min(int(page.facts["matching"]["picked"]), len(anchors) - 1)
+    number = int(match.matched[picked])
+    anchor, box = anchors[picked], truth[number]
+    step.stage(photo, figures.target_layers(anchor, box, str(number + 1), _), margin=0.1)
+    step.says(object=number + 1, iou=match.iou[picked])
+    step.formula(figures.target_formula(anchor, box))
+    step.table(figures.object_table(match, step.run(explain.positives_per_object, match), _))
 
 
 @page.step(feeds=["replay", "soft"])

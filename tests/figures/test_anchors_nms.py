@@ -28,6 +28,7 @@ from figures.anchors_nms import (
     survivor_curve,
     sweep_layers,
     target_formula,
+    target_layers,
     worked_layers,
 )
 from figures.stage import HIDDEN, Boxes, CellHover, Drawn, Grid
@@ -146,6 +147,13 @@ def test_replay_shows_every_box_once_until_it_is_gone():
     layers = encodable(replay_layers(BOXES, SCORES, states, ["a", "b", "c"], "round"))
     visible = sum((np.asarray(layer.category) != HIDDEN).astype(int) for layer in layers.values())
     assert visible.tolist() == [[1, 1, 1], [1, 1, 1], [1, 0, 1]]
+
+
+def test_target_shows_the_anchor_and_its_object():
+    layers = encodable(target_layers(BOXES[0], BOXES[1], "2", str))
+    assert torch.equal(torch.as_tensor(layers["anchor"].boxes), BOXES[:1])
+    assert torch.equal(torch.as_tensor(layers["object"].boxes), BOXES[1:2])
+    assert layers["object"].labels == ["2"]
 
 
 def test_soft_labels_carry_the_decayed_scores():
