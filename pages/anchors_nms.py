@@ -95,10 +95,7 @@ def layout(step):
     layers = figures.grid_layers(anchors, grids[level], hint)
     step.stage(photo, layers, margin=0.15)
     cells = " + ".join(f"{g.rows} × {g.columns} × {g.per_cell}" for g in grids)
-    told = _(
-        "{cells} = **{anchors:,}** anchors. **{inside:,}** ({share:.0%}) lie inside the photo."
-    )
-    step.says(told.format(cells=cells, share=counts.inside / counts.anchors, **vars(counts)))
+    step.says(cells=cells, share=counts.inside / counts.anchors, **vars(counts))
     step.data(**dict(zip(("x1", "y1", "x2", "y2"), anchors.T, strict=True)))
 
 
@@ -129,7 +126,7 @@ def matching(step):
     hint = _("Drag on the photo to draw an object. Drag a box to move it, its edges to resize it.")
     layers = figures.matching_layers(anchors, match, sent, shown, truth, hint)
     seen = step.stage(photo, layers, drawn=objects, margin=0.1)
-    picked = sent[seen.picked[1]] if seen.picked else match.best_anchor[:1].sum()
+    picked = sent[seen.picked[1]] if seen.picked else match.best_anchor[:1].clamp(min=0).sum()
     step.fact(**vars(counts), objects=len(truth), picked=picked)
     none = _("There is no object yet. Drag a box around one on the photo.")
     step.says("" if len(truth) else none, objects=len(truth), **vars(counts))

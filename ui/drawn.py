@@ -86,7 +86,9 @@ class DrawnBoxes:
 
 
 def _whole(boxes: Sequence[Box]) -> list[Box]:
-    return [tuple(round(float(n)) for n in box) for box in boxes]
+    """The boxes in whole pixels, without those that are less than a pixel wide or high."""
+    rounded = [tuple(round(float(n)) for n in box) for box in boxes]
+    return [(x1, y1, x2, y2) for x1, y1, x2, y2 in rounded if x1 < x2 and y1 < y2]
 
 
 def corners(name: str) -> list[Box]:
