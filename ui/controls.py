@@ -5,11 +5,13 @@ from typing import Any
 
 import streamlit as st
 
+from ui.address import say, unless_default
 from ui.drawn import Box, DrawnBoxes
 from ui.language import translate as _
-from ui.live.slider import live_slider, move, serial, slider_value
+from ui.live.slider import live_slider, move, released_value, serial, slider_value
 
 _CHOICES = "controls.choices"
+_SAID = "controls.said"
 
 
 def value(topic: str) -> Any:
@@ -36,6 +38,7 @@ class Controls:
         self._feeds = list(feeds)
         self._sliders: list[str] = []
         self._defaults: dict[str, Any] = {}
+        self._said = st.session_state.setdefault(_SAID, {}).setdefault(page, {})
 
     def acknowledgements(self) -> dict[str, int]:
         """For each slider the number of its last report that has been answered."""
@@ -55,7 +58,7 @@ class Controls:
             "forward": _("Forward"),
         }
         with self._place:
-            return live_slider(
+            chosen = live_slider(
                 label,
                 values,
                 value,
@@ -66,6 +69,8 @@ class Controls:
                 on_release=self.rerun,
                 **options,
             )
+        self._said[key] = unless_default(released_value(topic), value)
+        return chosen
 
     def choice(
         self, label: str, options: Mapping[str, str], default: str, *, key: str, wide: bool = False
@@ -85,7 +90,7 @@ class Controls:
                 key=name,
                 persist_state="session",
                 on_change=self._choose,
-                args=(key, default),
+                args=(key,),
             )
         return picked or chosen
 
@@ -114,7 +119,7 @@ class Controls:
                 help=help or None,
                 persist_state="session",
                 on_change=self._choose,
-                args=(key, value),
+                args=(key,),
             )
 
     def switch(self, label: str, default: bool, *, key: str, help: str = "") -> bool:
@@ -130,7 +135,7 @@ class Controls:
                 help=help or None,
                 persist_state="session",
                 on_change=self._choose,
-                args=(key, default),
+                args=(key,),
             )
 
     def presets(self, presets: Mapping[str, Mapping[str, Any]]) -> None:
@@ -178,11 +183,23 @@ class Controls:
         if name not in kept:
             asked = st.query_params.get(key)
             kept[name] = default if asked is None else read(asked[:64])
+        self._said[key] = unless_default(kept[name], default)
         return kept[name]
 
-    def _choose(self, key: str, default: Any) -> None:
-        self._set_choice(key, st.session_state[self.topic(key)], default)
+    def _choose(self, key: str) -> None:
+        chosen = st.session_state[self.topic(key)]
+        if chosen is not None:
+            st.session_state[_CHOICES][self.topic(key)] = chosen
         self.rerun()
+
+    def keep_address(self) -> None:
+        """Let the address say what all controls of the page stand at.
+
+        A report carries the address that the browser had when it was sent. Of two changes in
+        quick succession the second one brings the address from before the first, and Streamlit
+        takes it for the address of now.
+        """
+        say(self._said)
 
     def rerun(self, more: Sequence[str] = ()) -> None:
         """In a callback: rerun this step, the steps that it feeds, and `more` of the page."""
@@ -191,21 +208,12 @@ class Controls:
             names = [self._name, *fed]
             st.rerun([f"{self._page}.{name}.step" for name in dict.fromkeys(names)])
 
-    def _set_choice(self, key: str, value: Any, default: Any) -> None:
-        if value is None:
-            return
-        st.session_state.setdefault(_CHOICES, {})[self.topic(key)] = value
-        if value == default:
-            st.query_params.pop(key, None)
-        else:
-            st.query_params[key] = str(int(value)) if isinstance(value, bool) else str(value)
-
     def _apply(self, values: Mapping[str, Any]) -> None:
+        choices = st.session_state.get(_CHOICES, {})
         for key, value in values.items():
             name = self.topic(key)
-            if name in st.session_state.get(_CHOICES, {}):
-                st.session_state[name] = value
-                self._set_choice(key, value, object())
+            if name in choices:
+                st.session_state[name] = choices[name] = value
             else:
                 move(name, value, key)
         self.rerun()

@@ -47,7 +47,6 @@ class DrawnBoxes:
             stage, (photo.width, photo.height), boxes=self._state["base"], revision=self.revision
         )
         self.corners = _whole(event.boxes or [])
-        self._write()
         st.session_state.setdefault(_CORNERS, {})[name] = self.corners
 
     @property
@@ -74,15 +73,13 @@ class DrawnBoxes:
         x1, y1, x2, y2 = box
         return x1 < x2 <= self._photo.width and y1 < y2 <= self._photo.height
 
-    def _write(self) -> None:
+    @property
+    def address(self) -> str | None:
+        """What the address says of the boxes: nothing of the default."""
         if self.corners == self._default:
-            if self._query in st.query_params:
-                del st.query_params[self._query]
-            return
+            return None
         text = "_".join(".".join(map(str, box)) for box in self.corners)
-        asked = f"{self._photo.digest[:6]}-{text}"
-        if st.query_params.get(self._query) != asked:
-            st.query_params[self._query] = asked
+        return f"{self._photo.digest[:6]}-{text}"
 
 
 def _whole(boxes: Sequence[Box]) -> list[Box]:

@@ -164,7 +164,9 @@ class Step(Controls):
             feeds: names of the steps that use them; they rerun when the visitor is done.
         """
         name = f"{self.id}.{key}"
-        return DrawnBoxes(name, key, f"{self.id}.stage", photo, default, feeds)
+        boxes = DrawnBoxes(name, key, f"{self.id}.stage", photo, default, feeds)
+        self._said[key] = boxes.address
+        return boxes
 
     def says(self, text: str = "", **numbers: Any) -> None:
         """The step's sentence with its live numbers, below the figure.
@@ -219,6 +221,7 @@ class Step(Controls):
 
     def finish(self, calls: Sequence[Call]) -> None:
         """Draw the toolbar and what it opens; answer the sliders, now that all has been sent."""
+        self.keep_address()
         if any(call.fell_back for call in calls):
             notice = _("The GPU ran out of memory, so this was computed on the CPU.")
             st.warning(notice, icon=":material/memory:")

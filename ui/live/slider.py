@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from ui.address import say, unless_default, written
 from ui.live.channel import component
 
 Scale = Literal["linear", "log"]
@@ -20,6 +21,7 @@ class _Slot:
     """What the session remembers of a slider; `revision` grows when Python moves it."""
 
     value: Any
+    released: Any
     serial: int = -1
     revision: int = 0
 
@@ -122,7 +124,9 @@ def live_slider(
     if value not in values:
         raise ValueError(f"value must be one of values, got {value!r}")
     slot = _slot(key, values, value, query)
-    _receive(key, slot, values, query, value)
+    _receive(key, slot, values)
+    if query:
+        say({query: unless_default(slot.released, value)})
     texts = [f"{format_value(v)}{f' {unit}' if unit else ''}" for v in values]
     marks = ticks if ticks is not None else {values[0]: texts[0], values[-1]: texts[-1]}
     component("slider")(
@@ -150,14 +154,19 @@ def slider_value(key: str) -> Any:
     return st.session_state[_SLOTS][key].value
 
 
+def released_value(key: str) -> Any:
+    """Where a slider that has been drawn before was last let go: what a link says."""
+    return st.session_state[_SLOTS][key].released
+
+
 def move(key: str, value: Any, query: str | None = None) -> None:
     """Move a slider from Python, for presets and reset. Call it before the slider is drawn."""
     slots = st.session_state.setdefault(_SLOTS, {})
-    slot = slots.setdefault(key, _Slot(value))
-    slot.value = value
+    slot = slots.setdefault(key, _Slot(value, value))
+    slot.value = slot.released = value
     slot.revision += 1
     if query:
-        st.query_params[query] = str(value)
+        say({query: written(value)})
 
 
 def serial(key: str) -> int:
@@ -169,10 +178,11 @@ def _slot(key: str, values: list[Any], default: Any, query: str | None) -> _Slot
     slots = st.session_state.setdefault(_SLOTS, {})
     if key not in slots:
         asked = st.query_params.get(query) if query else None
-        slots[key] = _Slot(default if asked is None else parse(asked, values, default))
+        value = default if asked is None else parse(asked, values, default)
+        slots[key] = _Slot(value, value)
     slot = slots[key]
     if slot.value not in values:
-        slot.value = parse(str(slot.value), values, default)
+        slot.value = slot.released = parse(str(slot.value), values, default)
         slot.revision += 1
     return slot
 
@@ -202,7 +212,7 @@ def _sent(key: str) -> Mapping[str, Any]:
     return sent if isinstance(sent, Mapping) else {}
 
 
-def _receive(key: str, slot: _Slot, values: list[Any], query: str | None, default: Any) -> None:
+def _receive(key: str, slot: _Slot, values: list[Any]) -> None:
     """Take over what the browser last reported; anything odd is ignored."""
     sent = _sent(key)
     index, number = sent.get("index"), sent.get("serial")
@@ -213,8 +223,5 @@ def _receive(key: str, slot: _Slot, values: list[Any], query: str | None, defaul
     if outdated or not 0 <= index < len(values):
         return
     slot.value = values[index]
-    if query and sent.get("done"):
-        if slot.value == default:
-            st.query_params.pop(query, None)
-        else:
-            st.query_params[query] = str(slot.value)
+    if sent.get("done"):
+        slot.released = slot.value

@@ -1,0 +1,29 @@
+"""The address of the page: a link to exactly this state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+
+def written(value: Any) -> str:
+    """A control's value as it stands in an address.
+
+    >>> written(True), written(0.5), written("grid")
+    ('1', '0.5', 'grid')
+    """
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def say(parameters: Mapping[str, str | None]) -> None:
+    """Let the address say these parameters, and nothing of those that are None."""
+    for key, text in parameters.items():
+        if text is None:
+            st.query_params.pop(key, None)
+        elif st.query_params.get(key) != text:
+            st.query_params[key] = text
+
+
+def unless_default(value: Any, default: Any) -> str | None:
+    """What the address says of a value: nothing of a default."""
+    return None if value == default else written(value)
