@@ -9,8 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as any_
 
+from ui import address
 from ui.live import slider
-from ui.live.slider import live_slider, move, parse, positions, serial, slider_value, three_digits
+from ui.live.slider import (
+    live_slider,
+    move,
+    parse,
+    positions,
+    released_value,
+    serial,
+    slider_value,
+    three_digits,
+)
 
 TENTHS = positions(0.0, 1.0, 0.1)
 LONG = "9" * 100_000
@@ -153,6 +163,7 @@ class Visit:
         self.sent: dict[str, Any] = {}
         state = SimpleNamespace(session_state=self.session, query_params=self.query)
         monkeypatch.setattr(slider, "st", state)
+        monkeypatch.setattr(address, "st", state)
         monkeypatch.setattr(slider, "component", lambda _: self.receive)
 
     def receive(self, data: dict, key: str, on_sent_change) -> None:
@@ -193,9 +204,11 @@ def test_only_a_release_reaches_the_link_and_the_page(visit):
     visit.report(sent(7, 1))
     assert visit.query == {}
     assert visit.released == 0
+    assert (slider_value("page.iou"), released_value("page.iou")) == (0.7, 0.5)
     visit.report(sent(8, 2, done=True))
     assert visit.query == {"iou": "0.8"}
     assert visit.released == 1
+    assert (slider_value("page.iou"), released_value("page.iou")) == (0.8, 0.8)
     visit.report(sent(5, 3, done=True))
     assert visit.query == {}  # the default needs no mention
 
@@ -221,7 +234,7 @@ def test_a_report_made_before_python_moved_the_slider_is_answered_but_not_follow
     visit.report(sent(7, 1))
     move("page.iou", 0.2)
     assert visit.report(sent(8, 2, done=True)) == 0.2
-    assert visit.query == {}
+    assert visit.query == {"iou": "0.2"}
     assert visit.sent["ack"] == 2
     assert visit.report(sent(9, 3, revision=visit.sent["revision"])) == 0.9
 
