@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from PIL import ImageOps
 
@@ -80,5 +81,9 @@ def objects(photo: Photo) -> list[tuple[int, int, int, int]]:
     """Boxes that were drawn by hand around the objects of a sample; none for other photos."""
     if photo.source != "sample":
         return []
-    drawn = json.loads((PHOTOS / "objects.json").read_text(encoding="utf-8"))
-    return [tuple(entry["box"]) for entry in drawn.get(photo.name, [])]
+    return [tuple(entry["box"]) for entry in _drawn().get(photo.name, [])]
+
+
+@cache
+def _drawn() -> dict[str, list[dict[str, Any]]]:
+    return json.loads((PHOTOS / "objects.json").read_text(encoding="utf-8"))

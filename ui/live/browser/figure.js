@@ -64,6 +64,8 @@ function ghostly(trace, drawn) {
   return ghost;
 }
 
+const pause = () => new Promise((resolve) => { setTimeout(resolve); });
+
 function create(root) {
   const plot = element("div", { className: "live-plot" });
   root.classList.add("live-figure");
@@ -166,7 +168,9 @@ function create(root) {
         plot.ariaLabel = meta.label;
         follow();
         plotly(meta.plotly)
-          .then((lib) => { P = lib; return draw(); })
+          .then((lib) => { P = lib; })
+          .then(pause) // lets the step's answer reach its slider first: the server computes meanwhile
+          .then(draw)
           .then(listen)
           .catch(() => { if (!P) report("failed", true); });
       });
