@@ -255,8 +255,9 @@ def test_pin_keeps_stage_figure_and_sentence(open_page):
     expect(says.locator(".live-pinned")).to_contain_text(before)
     top = keyed(page, f"{PAGE}.suppression.stage").locator(".stage-top")
     assert top.evaluate("node => node.__stage.ghost")
-    plot = keyed(page, f"{PAGE}.suppression.curve").locator(".live-plot")
-    assert plot.evaluate("plot => plot.data.filter((trace) => trace.opacity === 0.35).length")
+    plot = keyed(page, f"{PAGE}.suppression.curve").locator(".live-plot").element_handle()
+    pale = "plot => plot.data?.some((trace) => trace.opacity === 0.35)"
+    page.wait_for_function(pale, arg=plot)  # Plotly's script may still be on its way
     pin.click()
     expect(pin).to_have_text(label)
     expect(says.locator(".live-pinned")).to_be_hidden()

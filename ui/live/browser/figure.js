@@ -143,7 +143,7 @@ function create(root) {
       subscribe(topic, (index) => { at.set(topic, index); if (P) draw(); }));
     unsubscribe.push(
       subscribe(`pin:${meta.step}`, ({ pinned }) => {
-        ghosts = pinned && figure ? current().map((trace, i) => ghostly(trace, plot._fullData[i])) : [];
+        ghosts = pinned && figure ? current().map((trace, i) => ghostly(trace, plot._fullData?.[i] ?? {})) : [];
         if (P) draw();
       }),
       subscribe(`png:${meta.step}`, async ({ name }) => {
