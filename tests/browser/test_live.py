@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, WebSocket, WebSocketRoute, expect
+from playwright.sync_api import Browser, Locator, Page, Route, WebSocket, WebSocketRoute, expect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -484,6 +484,20 @@ def test_a_pinned_figure_stays_as_a_ghost(open_live):
     live.says(re.compile(r"event FigureEvent.*'trace': 1, 'index': 3,.*"))
     live.announce("pin:page.bars", {"pinned": False})
     live.plotted("plot.data.length === 2")
+
+
+def test_a_figure_is_pinned_before_plotlys_script_has_arrived(open_page):
+    held: list[Route] = []
+
+    def hold(page: Page) -> None:
+        page.route("**/plotly.min.js", lambda route: held.append(route))
+
+    page = open_page("?case=figure", before=hold)
+    live = Live(page, Wire(page))
+    page.wait_for_function(f"{PLOT}?.getAttribute('role') === 'img'")
+    live.announce("pin:page.bars", {"pinned": True})
+    held[0].continue_()
+    live.plotted("plot.data?.length === 4 && plot.data[3].opacity === 0.35")
 
 
 def test_a_figure_saves_itself_as_png(open_live):
