@@ -54,8 +54,8 @@ def real_app(browser: Browser, logs: Path, quick: bool) -> Iterator[Measure]:
     """The app itself: what is loaded at first, then a page at work."""
     seconds = 2 if quick else 5
     with running_app(logs / "app.log") as server:
-        yield from first_view("Home", visitor.first_view(browser, f"{server}/"))
-        yield from first_view("Concept page", visitor.first_view(browser, f"{server}/anchors_nms"))
+        for name, path in {"Home": "", "Concept page": "anchors_nms"}.items():
+            yield from first_view(name, visitor.first_view(browser, f"{server}/{path}"))
         page = visitor.open_page(browser, f"{server}/anchors_nms")
         rate = visitor.dragged(page, "Positive above IoU", seconds)
         name = "Matching threshold dragged"
@@ -63,16 +63,17 @@ def real_app(browser: Browser, logs: Path, quick: bool) -> Iterator[Measure]:
         yield Measure(f"{name}: stages redrawn", rate.stages, "/s")
         rate = visitor.dragged(page, "IoU threshold", seconds)
         yield Measure("NMS sweep dragged: stages redrawn", rate.stages, "/s", "≥ 30")
-        rate = visitor.played(page, "IoU threshold", min(seconds, 2.5))
+        rate = visitor.played(page, "IoU threshold", min(seconds, 2))
         yield Measure("NMS sweep played: stages redrawn", rate.stages, "/s", "≥ 30")
 
 
 def first_view(page: str, received: dict[str, int]) -> Iterator[Measure]:
-    plotly = received.pop("Plotly", 0)
+    """What is ours, and beside it what Streamlit and Plotly bring to any page."""
+    beside = {name: received.pop(name, 0) for name in ("Streamlit", "Plotly")}
     yield Measure(f"{page}, first view", sum(received.values()) / 1e6, "MB", "≤ 1.5")
-    yield Measure(f"{page}, Streamlit's part of it", received["Streamlit"] / 1e6, "MB")
-    if plotly:
-        yield Measure(f"{page}, Plotly's script beside it", plotly / 1e6, "MB")
+    for name, taken in beside.items():
+        if taken:
+            yield Measure(f"{page}, {name}'s scripts beside it", taken / 1e6, "MB")
 
 
 def machine(chromium: str) -> str:

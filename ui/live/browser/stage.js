@@ -303,7 +303,10 @@ class Stage {
     if (!this.view || !this.stale.size) return;
     const { photo, ghost, scene } = this.canvases;
     if (this.stale.has("photo")) this.paintPhoto(clear(photo), this.view);
-    if (this.stale.has("ghost")) this.paintGhost(clear(ghost), this.view);
+    if (this.stale.has("ghost")) {
+      ghost.hidden = !this.ghost;
+      this.paintGhost(clear(ghost), this.view);
+    }
     if (this.stale.has("scene")) this.paintScene(clear(scene), this.view);
     if (this.stale.has("top")) {
       if (!this.drag?.active) this.seek();
