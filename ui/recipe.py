@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,13 +48,37 @@ class Recipe:
         result: Any,
     ) -> None:
         """Record one call and its result."""
+        self._add(function, arguments, options, result, "{}")
+
+    def _add(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        options: Mapping[str, Any],
+        result: Any,
+        within: str,
+    ) -> None:
         parts = [self._expression(a) for a in arguments]
         parts += [f"{k}={self._expression(v)}" for k, v in options.items()]
         name = self._fresh(result, function)
         self._imports.add(f"from {function.__module__} import {function.__name__}")
         call = f"{function.__name__}({', '.join(parts)})"
-        self._lines.append(_Line(name, function, call, _is_summary(result)))
+        line = _Line(name, function, within.replace("{}", call), _is_summary(result))
+        self._lines.append(line)
         self._know(name, result)
+
+    def record_states(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        options: Mapping[str, Any],
+        states: Sequence[Any],
+    ) -> None:
+        """Record a generator and the states that it has yielded so far; the last is a result."""
+        self._add(
+            function, arguments, options, states[-1], f"list(islice({{}}, {len(states)}))[-1]"
+        )
+        self._imports.add("from itertools import islice")
 
     def functions(self) -> list[Callable[..., Any]]:
         """The functions that ran, each once, in order."""

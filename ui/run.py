@@ -10,10 +10,11 @@ import copy
 import dataclasses
 import gc
 import importlib
+import itertools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -69,10 +70,58 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     if fell_back:  # outside of the handler, which would keep the device's tensors alive
         chosen = torch.device("cpu")
         result, milliseconds = _timed(function, args, kwargs, chosen)
+    _note(Call(function, str(chosen), milliseconds, fell_back))
+    return result
+
+
+def stream(function: Callable[P, Iterator[R]], *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    """Like `run`, for a generator: every state is moved to the CPU and timed by itself.
+
+    Generators of random numbers are taken at their seed. So a repeat gives the same states, also
+    where the CPU has to step in for a device without memory.
+
+    >>> list(stream(iter, [1, 2]))
+    [1, 2]
+    """
+    torch = _torch()
+    chosen = device()
+    fell_back = False
+    given = 0
+    while True:
+        try:
+            states = function(*_fresh(args, chosen), **_fresh(kwargs, chosen))
+            for number in itertools.count():
+                state, milliseconds = _timed(next, (states, None), {}, chosen)
+                if state is None:
+                    return
+                if number < given:
+                    continue
+                _note(Call(function, str(chosen), milliseconds, fell_back))
+                given += 1
+                yield state
+        except torch.OutOfMemoryError:
+            if chosen.type == "cpu":
+                raise
+        chosen, fell_back = torch.device("cpu"), True
+
+
+def _fresh(arguments: Any, place: torch.device) -> Any:
+    """The arguments on `place`, with every generator of random numbers at its seed again."""
+    torch = _torch()
+    if isinstance(arguments, dict):
+        return dict(zip(arguments, _fresh(tuple(arguments.values()), place), strict=True))
+    return tuple(
+        torch.Generator().manual_seed(argument.initial_seed())
+        if isinstance(argument, torch.Generator)
+        else _moved(argument, place)
+        for argument in arguments
+    )
+
+
+def _note(call: Call) -> None:
     calls = current_calls.get()
     if calls is not None:
-        calls.append(Call(function, str(chosen), milliseconds, fell_back))
-    return result
+        calls.append(call)
 
 
 def device() -> torch.device:

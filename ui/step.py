@@ -1,6 +1,6 @@
 """One step of a page: controls beside a figure, and what follows from them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from figures.stage import Layer
+from ui import chooser
 from ui.controls import Controls
 from ui.drawn import Box, DrawnBoxes
 from ui.language import translate as _
@@ -15,9 +16,10 @@ from ui.live import stage as stages
 from ui.live.figure import FigureEvent, Sweep, live_figure
 from ui.live.sentence import Follow, live_sentence
 from ui.live.stage import StageEvent
+from ui.live.training import live_training, training_serial
 from ui.photo import Photo
 from ui.recipe import Recipe
-from ui.run import Call, network, run
+from ui.run import Call, network, run, stream
 from ui.text import Section
 from ui.toolbar import code, toolbar
 
@@ -52,6 +54,7 @@ class Step(Controls):
         self._section = section
         self._tables: dict[str, np.ndarray] = {}
         self._offers = ["link"]
+        self._trainings: list[str] = []
         with st.container(key=f"step-{page}.{name}"):
             controls, self.canvas = st.columns([1, 2.4], gap="large")
         super().__init__(page, name, controls, feeds)
@@ -69,9 +72,7 @@ class Step(Controls):
     ) -> Any:
         """Like `run`, but once for a photo: the result is kept for this session."""
         results = st.session_state.setdefault(_RESULTS, {})
-        plain = [
-            a for a in (*arguments, *options.values()) if isinstance(a, bool | int | float | str)
-        ]
+        plain = map(_plain, (*arguments, *options.values()))
         place = (photo.digest, function.__module__, function.__name__, *plain)
         if place not in results:
             results[place] = run(function, *arguments, **options)
@@ -79,6 +80,52 @@ class Step(Controls):
                 results.pop(next(iter(results)))
         self.recipe.record(function, arguments, options, results[place])
         return results[place]
+
+    def train(
+        self,
+        function: Callable[..., Iterator[Any]],
+        *arguments: Any,
+        key: str,
+        length: int,
+        label: str = "",
+        **options: Any,
+    ) -> list[Any]:
+        """The states so far of a long computation that the visitor starts, stops and repeats.
+
+        The first state is there at once. Other settings begin it anew.
+
+        Args:
+            function: a generator of an explainer; its states are frozen and have a `step`.
+            arguments: for it. Those that are not plain values or generators of random numbers
+                must follow from those that are, and from the photo.
+            key: unique in the page.
+            length: the `step` of the last state.
+            label: on the button that starts it.
+        """
+        name = self.topic(key)
+        self._trainings.append(name)
+        settings = (chooser.current().digest, *map(_plain, (*arguments, *options.values())))
+        strings = {
+            "start": label or _("Train"),
+            "pause": _("Pause"),
+            "again": _("From the start"),
+            "progress": _("Step {step} of {length}"),
+        }
+        with self._place:
+            states = live_training(
+                lambda: stream(function, *arguments, **options),
+                settings,
+                key=name,
+                length=length,
+                strings=strings,
+            )
+        self.recipe.record_states(function, arguments, options, states)
+        return list(states)
+
+    def acknowledgements(self) -> dict[str, int]:
+        """For each slider and training the number of its last report that has been answered."""
+        trained = {name: training_serial(name) for name in self._trainings}
+        return super().acknowledgements() | trained
 
     def network(self, name: str) -> Any:
         """A trained network of `explainers.models`, loaded once per server."""
@@ -238,6 +285,15 @@ class Step(Controls):
             )
         if opened and self.recipe.functions():
             code(self.recipe)
+
+
+def _plain(argument: Any) -> Any:
+    """What an argument adds to the settings of a computation, if it is a plain value."""
+    if isinstance(argument, bool | int | float | str):
+        return argument
+    if isinstance(argument, tuple | list):
+        return tuple(map(_plain, argument))
+    return argument.initial_seed() if hasattr(argument, "initial_seed") else None
 
 
 def _stage_strings() -> dict[str, str]:

@@ -638,3 +638,48 @@ def test_sweeps_play_on_while_the_connection_is_lost(cuttable):
     restore()
     expect(page.get_by_text("runs 2", exact=True)).to_be_visible(timeout=30_000)
     page.wait_for_function(f"{PLOT}.data[0].y[9] === 540")
+
+
+# ---------------------------------------------------------------- training
+
+
+def at_step(page: Page) -> int:
+    return int(re.search(r"Step (\d+) of", page.locator(".live-progress").inner_text())[1])
+
+
+def test_a_training_runs_to_its_end_and_can_be_repeated(open_page) -> None:
+    page = open_page("?case=training")
+    assert at_step(page) == 0  # the first state is there without a click
+    page.get_by_role("button", name="Train").click()
+    expect(page.locator(".live-progress")).to_have_text("Step 300 of 300", timeout=20_000)
+    expect(page.get_by_role("button", name="Train")).to_be_disabled()
+    expect(page.get_by_text("states 31")).to_be_visible()
+    page.get_by_role("button", name="From the start").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.locator(".live-progress")).to_have_text("Step 300 of 300", timeout=20_000)
+
+
+def test_a_training_stops_at_once_and_goes_on_where_it_was(open_page, settled) -> None:
+    page = open_page("?case=training")
+    page.get_by_text("2000").click()
+    page.get_by_role("button", name="Train").click()
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Pause").click()
+    settled(page)
+    paused = at_step(page)
+    assert 0 < paused < 2000
+    page.wait_for_timeout(700)
+    assert at_step(page) == paused
+    page.get_by_role("button", name="Train").click()
+    page.wait_for_timeout(1000)
+    assert at_step(page) > paused
+
+
+def test_other_settings_begin_a_training_anew_and_wait(open_page, settled) -> None:
+    page = open_page("?case=training")
+    page.get_by_role("button", name="Train").click()
+    page.wait_for_timeout(500)
+    page.get_by_text("2000").click()
+    settled(page)
+    expect(page.locator(".live-progress")).to_have_text("Step 0 of 2000")
+    expect(page.get_by_role("button", name="Train")).to_be_enabled()

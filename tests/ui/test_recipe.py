@@ -4,6 +4,7 @@ import dataclasses
 import math
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,6 +32,12 @@ class Match:
 def count(values: torch.Tensor, least: float = 0.0) -> Counts:
     """Count."""
     return Counts(int((values > least).sum()), 0.5)
+
+
+def count_up(values: torch.Tensor) -> Iterator[Counts]:
+    """Count one more each time."""
+    for number in range(len(values)):
+        yield Counts(number, 0.5)
 
 
 def match(values: torch.Tensor) -> Match:
@@ -180,3 +187,9 @@ def test_the_source_holds_every_function_once(recipe):
     assert recipe.source().count("def match(") == 1
     assert recipe.source().count("def make_values(") == 1
     assert [function.__name__ for function in recipe.functions()] == ["make_values", "match"]
+
+
+def test_a_generator_is_repeated_up_to_the_state_on_screen(recipe):
+    states = list(count_up(torch.arange(5.0)))[:3]
+    recipe.record_states(count_up, (torch.arange(5.0),), {}, states)
+    assert run(recipe)["counts"] == states[-1]

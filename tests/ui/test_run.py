@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections import namedtuple
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +158,43 @@ def test_out_of_memory_on_the_cpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(torch.OutOfMemoryError):
         run(hungry)
+
+
+def drawn(generator: torch.Generator, count: int) -> Iterator[Result]:
+    for _number in range(count):
+        yield Result(torch.rand(2, generator=generator), ())
+
+
+def test_a_stream_yields_every_state_and_times_it(calls: list[Call]) -> None:
+    generator = torch.Generator().manual_seed(3)
+    states = [state.values for state in run_module.stream(drawn, generator, 3)]
+    again = torch.Generator().manual_seed(3)
+    assert [s.tolist() for s in states] == [torch.rand(2, generator=again).tolist() for _ in "abc"]
+    assert [call.function for call in calls] == [drawn] * 3
+
+
+def test_a_stream_leaves_the_generator_that_it_was_given_alone() -> None:
+    generator = torch.Generator().manual_seed(3)
+    first = [s.values.tolist() for s in run_module.stream(drawn, generator, 2)]
+    assert [s.values.tolist() for s in run_module.stream(drawn, generator, 2)] == first
+
+
+def test_a_stream_out_of_memory_goes_on_on_the_cpu(
+    elsewhere: torch.device, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_synchronize", lambda _place: None)
+
+    def hungry(values: Tensor, count: int) -> Iterator[int]:
+        for number in range(count):
+            if values.device == elsewhere and number == 2:
+                raise torch.OutOfMemoryError("stand-in")
+            yield number + 1
+
+    assert list(run_module.stream(hungry, torch.ones(1), 4)) == [1, 2, 3, 4]
+    assert [(call.device, call.fell_back) for call in calls] == [
+        *[("meta", False)] * 2,
+        *[("cpu", True)] * 2,
+    ]
 
 
 def test_mps_gets_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:

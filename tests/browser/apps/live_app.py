@@ -1,6 +1,8 @@
 """Sliders, figures and sentences, for the browser tests. `?case=` chooses one."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
@@ -9,6 +11,8 @@ import streamlit as st
 from ui.live.figure import Sweep, live_figure
 from ui.live.sentence import Follow, live_sentence
 from ui.live.slider import live_slider, move, positions
+from ui.live.training import live_training, training_serial
+from ui.toolbar import toolbar
 
 COUNT = 101
 STRINGS = {"back": "Back", "play": "Play", "pause": "Pause", "forward": "Forward"}
@@ -132,7 +136,34 @@ def sentence() -> None:
     count_runs()
 
 
-CASES = {
-    case.__name__: case for case in (slider, named, play, figure, heat, select, sweep, sentence)
-}
+@dataclass(frozen=True)
+class Counted:
+    step: int
+
+
+def count_up(length: int) -> Iterator[Counted]:
+    for step in range(0, length + 1, 10):
+        time.sleep(0.05)
+        yield Counted(step)
+
+
+def training() -> None:
+    """A long computation whose length Python can change."""
+    length = st.radio("Length", [300, 2000])
+    strings = {"start": "Train", "pause": "Pause", "again": "From the start"}
+    states = live_training(
+        lambda: count_up(length),
+        length,
+        key="count",
+        length=length,
+        strings={**strings, "progress": "Step {step} of {length}"},
+    )
+    st.text(f"states {len(states)}")
+    count_runs()
+    answered = {"count": training_serial("count")}
+    toolbar("step", "page", offers=[], tables={}, acknowledgements=answered, calls=[])
+
+
+PIECES = (slider, named, play, figure, heat, select, sweep, sentence, training)
+CASES = {case.__name__: case for case in PIECES}
 st.fragment(CASES[st.query_params.get("case", "slider")])()
