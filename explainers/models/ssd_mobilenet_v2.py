@@ -8,19 +8,16 @@ weights come from is told in `assets/weights/README.md`.
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from pathlib import Path
 from typing import cast
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from explainers.anchors_nms import AnchorMap
 from explainers.boxes import check_image_size, decode_boxes
-
-WEIGHTS = Path(__file__).parents[2] / "assets" / "weights" / "ssd_mobilenet_v2.safetensors"
+from explainers.models.shipped import as_batch, load_weights
 
 INPUT_SIZE = 300
 """Height and width of the picture that the network reads, in pixels."""
@@ -289,15 +286,8 @@ def ssd_mobilenet_v2() -> SsdMobileNetV2:
     """
     with torch.device("meta"):  # names and shapes only: every value comes from the file
         network = SsdMobileNetV2()
-    weights = {name: _channels_last(weight) for name, weight in load_file(WEIGHTS).items()}
-    network.load_state_dict(weights, assign=True)
+    network.load_state_dict(load_weights("ssd_mobilenet_v2"), assign=True)
     return network.eval().requires_grad_(False)
-
-
-def _channels_last(weight: Tensor) -> Tensor:
-    """Float32 in the memory layout in which CPUs run these convolutions fastest."""
-    layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
-    return weight.float().contiguous(memory_format=layout)
 
 
 def preprocess(image: UInt8[Tensor, "height width 3"]) -> Float[Tensor, "1 3 300 300"]:
@@ -312,11 +302,8 @@ def preprocess(image: UInt8[Tensor, "height width 3"]) -> Float[Tensor, "1 3 300
     >>> preprocess(torch.full((2, 4, 3), 255, dtype=torch.uint8)).unique()
     tensor([1.])
     """
-    if image.ndim != 3 or image.shape[-1] != 3 or image.numel() == 0:
-        raise ValueError(f"image must have the shape (height, width, 3), got {tuple(image.shape)}")
-    channels_first = image.movedim(-1, 0)[None].float()
     resized = functional.interpolate(
-        channels_first, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear", antialias=True
+        as_batch(image), size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear", antialias=True
     )
     return resized / 127.5 - 1
 
