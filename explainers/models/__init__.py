@@ -2,5 +2,6 @@
 
 from explainers.models.mobilenet_v2 import mobilenet_v2
 from explainers.models.ssd_mobilenet_v2 import ssd_mobilenet_v2
+from explainers.models.vit_s14 import vit_s14
 
-__all__ = ["mobilenet_v2", "ssd_mobilenet_v2"]
+__all__ = ["mobilenet_v2", "ssd_mobilenet_v2", "vit_s14"]
