@@ -406,6 +406,27 @@ def sweep_gradients(
     )
 
 
+def first_gradients(
+    teacher_logits: Float[Tensor, "k"], temperatures: Float[Tensor, "t"]
+) -> GradientSweep:
+    """`sweep_gradients` for a student that knows nothing yet: all of its logits are 0.
+
+    Args:
+        teacher_logits: of one picture; its label is the class that the teacher holds for likeliest.
+        temperatures: positive, in any order.
+
+    Raises:
+        ValueError: as `sweep_gradients` does.
+
+    >>> first_gradients(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 10.0])).soft
+    tensor([0.3268, 0.0035])
+    """
+    _check_logits(teacher_logits, "teacher_logits", ndim=1)
+    teacher = teacher_logits[None]
+    label = teacher.argmax(dim=-1)
+    return sweep_gradients(torch.zeros_like(teacher), teacher, label, temperatures)
+
+
 def _scaled(
     logits: Float[Tensor, "*batch k"], temperature: Number | Tensor
 ) -> Float[Tensor, "*more k"]:

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from explainers.softmax_temperature import (
     distillation_loss,
     entropy,
+    first_gradients,
     hard_target_gradient,
     high_temperature_gradient,
     limits,
@@ -377,3 +378,14 @@ class TestErrors:
     def test_message(self, call, message):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_the_first_gradients_are_those_of_a_student_with_equal_logits():
+    teacher = torch.tensor([3.0, -1.0, 0.5], dtype=torch.float64)
+    student = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    log_q = torch.log_softmax(student / 2.0, dim=-1)
+    p = torch.softmax(teacher / 2.0, dim=-1)
+    (expected,) = torch.autograd.grad(-(p * log_q).sum(), student)
+    found = first_gradients(teacher, torch.tensor([2.0], dtype=torch.float64))
+    assert found.soft.item() == pytest.approx(expected.norm().item(), rel=1e-9)
+    assert found.hard.item() == pytest.approx(math.sqrt(2 / 3), rel=1e-9)  # (1/3, 1/3, -2/3)
