@@ -25,7 +25,10 @@ class Concept:
     thumbnail: str
 
 
-CONCEPTS = (Concept("anchors_nms", "detection", ":material/select_all:", thumbnail="suppression"),)
+CONCEPTS = (
+    Concept("softmax_temperature", "training", ":material/thermostat:", thumbnail="soften"),
+    Concept("anchors_nms", "detection", ":material/select_all:", thumbnail="suppression"),
+)
 
 
 def sections() -> dict[str, str]:

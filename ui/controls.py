@@ -8,6 +8,8 @@ import streamlit as st
 from ui.address import say, unless_default
 from ui.drawn import Box, DrawnBoxes
 from ui.language import translate as _
+from ui.live.bars import bars_serial, bars_values, live_bars, set_bars
+from ui.live.bars import written as written_bars
 from ui.live.slider import live_slider, move, released_value, serial, slider_value
 
 _CHOICES = "controls.choices"
@@ -17,7 +19,9 @@ _SAID = "controls.said"
 def value(topic: str) -> Any:
     """What a control stands at that was drawn before in this session."""
     choices = st.session_state.get(_CHOICES, {})
-    return choices[topic] if topic in choices else slider_value(topic)
+    if topic in choices:
+        return choices[topic]
+    return bars_values(topic) or slider_value(topic)
 
 
 class Controls:
@@ -36,20 +40,19 @@ class Controls:
         self._name = name
         self._place = place
         self._feeds = list(feeds)
-        self._sliders: list[str] = []
+        self._answered: dict[str, int] = {}
         self._defaults: dict[str, Any] = {}
         self._said = st.session_state.setdefault(_SAID, {}).setdefault(page, {})
 
     def acknowledgements(self) -> dict[str, int]:
-        """For each slider the number of its last report that has been answered."""
-        return {topic: serial(topic) for topic in self._sliders}
+        """For each live control the number of its last report that has been answered."""
+        return dict(self._answered)
 
     def live_slider(
         self, label: str, values: Sequence[Any], value: Any, *, key: str, **options: Any
     ) -> Any:
         """A live slider, bound to `?key=` in the URL. See `ui.live.slider`."""
         topic = self.topic(key)
-        self._sliders.append(topic)
         self._defaults[key] = value
         strings = {
             "back": _("Back"),
@@ -69,8 +72,23 @@ class Controls:
                 on_release=self.rerun,
                 **options,
             )
+        self._answered[topic] = serial(topic)
         self._said[key] = unless_default(released_value(topic), value)
         return chosen
+
+    def live_bars(
+        self, label: str, names: Sequence[str], default: Sequence[float], *, key: str, **span: float
+    ) -> list[float]:
+        """A row of numbers, one bar for each name, bound to `?key=`. See `ui.live.bars`."""
+        topic = self.topic(key)
+        self._defaults[key] = list(default)
+        with self._place:
+            values = live_bars(
+                label, names, default, key=topic, query=key, on_release=self.rerun, **span
+            )
+        self._answered[topic] = bars_serial(topic)
+        self._said[key] = None if values == list(default) else written_bars(values)
+        return values
 
     def choice(
         self, label: str, options: Mapping[str, str], default: str, *, key: str, wide: bool = False
@@ -212,7 +230,9 @@ class Controls:
         choices = st.session_state.get(_CHOICES, {})
         for key, value in values.items():
             name = self.topic(key)
-            if name in choices:
+            if isinstance(value, list):
+                set_bars(name, value)
+            elif name in choices:
                 st.session_state[name] = choices[name] = value
             else:
                 move(name, value, key)

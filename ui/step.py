@@ -54,7 +54,6 @@ class Step(Controls):
         self._section = section
         self._tables: dict[str, np.ndarray] = {}
         self._offers = ["link"]
-        self._trainings: list[str] = []
         with st.container(key=f"step-{page}.{name}"):
             controls, self.canvas = st.columns([1, 2.4], gap="large")
         super().__init__(page, name, controls, feeds)
@@ -103,7 +102,6 @@ class Step(Controls):
             label: on the button that starts it.
         """
         name = self.topic(key)
-        self._trainings.append(name)
         settings = (chooser.current().digest, *map(_plain, (*arguments, *options.values())))
         strings = {
             "start": label or _("Train"),
@@ -119,13 +117,9 @@ class Step(Controls):
                 length=length,
                 strings=strings,
             )
+        self._answered[name] = training_serial(name)
         self.recipe.record_states(function, arguments, options, states)
         return list(states)
-
-    def acknowledgements(self) -> dict[str, int]:
-        """For each slider and training the number of its last report that has been answered."""
-        trained = {name: training_serial(name) for name in self._trainings}
-        return super().acknowledgements() | trained
 
     def network(self, name: str) -> Any:
         """A trained network of `explainers.models`, loaded once per server."""
@@ -155,12 +149,13 @@ class Step(Controls):
         key: str,
         sweeps: Sequence[Sweep] = (),
         events: Sequence[str] = (),
+        place: Any = None,
     ) -> FigureEvent | None:
-        """Draw a figure in the canvas. See `ui.live.figure`."""
+        """Draw a figure in the canvas, or in `place`. See `ui.live.figure`."""
         self._offer("png", "pin")
         axes = figure.layout.yaxis.title.text, figure.layout.xaxis.title.text
         name, label = f"{self.id}.{key}", " · ".join(filter(None, axes))
-        with self.canvas:
+        with place or self.canvas:
             return live_figure(
                 figure, key=name, label=label, sweeps=sweeps, events=events, step=self.id
             )

@@ -683,3 +683,37 @@ def test_other_settings_begin_a_training_anew_and_wait(open_page, settled) -> No
     settled(page)
     expect(page.locator(".live-progress")).to_have_text("Step 0 of 2000")
     expect(page.get_by_role("button", name="Train")).to_be_enabled()
+
+
+# ---------------------------------------------------------------- bars
+
+
+def test_bars_report_while_they_are_dragged_and_stand_in_the_link(open_page, settled) -> None:
+    page = open_page("?case=upright")
+    expect(page.get_by_text("values [1.0, 0.0, -1.0]")).to_be_visible()
+    box = page.get_by_role("slider", name="b", exact=True).bounding_box()
+    x = box["x"] + box["width"] / 2
+    page.mouse.move(x, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + 2, steps=4)
+    expect(page.get_by_text("values [1.0, 2.0, -1.0]")).to_be_visible()  # still held
+    page.mouse.up()
+    settled(page)
+    assert "logits=1,2,-1" in page.url.replace("%2C", ",")
+
+
+def test_bars_take_keys_links_and_what_python_sets(open_page, settled) -> None:
+    page = open_page("?case=upright&logits=0.5,0.5,0.5")
+    page.get_by_role("slider", name="c", exact=True).press("ArrowUp")
+    expect(page.get_by_text("values [0.5, 0.5, 1.0]")).to_be_visible()
+    page.get_by_role("button", name="Set").click()
+    expect(page.get_by_text("values [2.0, 2.0, 2.0]")).to_be_visible()
+    settled(page)
+    heights = page.eval_on_selector_all(".live-bars input", "bars => bars.map((bar) => bar.value)")
+    assert heights == ["2", "2", "2"]
+
+
+@pytest.mark.parametrize("asked", ["", "1,2", "9,0,0", "nan,0,0", "x" * 900])
+def test_bars_ignore_a_link_that_makes_no_sense(open_page, asked) -> None:
+    page = open_page(f"?case=upright&logits={asked}")
+    expect(page.get_by_text("values [1.0, 0.0, -1.0]")).to_be_visible()

@@ -28,6 +28,11 @@ IS_EMPTY = """(name) => {
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     return !data.some(Boolean);
 }"""
+STRONGEST = """(name) => {
+    const canvas = document.querySelector(`.stage-${name}`);
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return data.reduce((most, value, at) => (at % 4 === 3 ? Math.max(most, value) : most), 0);
+}"""
 COUNT_MESSAGES = """() => {
     window.messages = 0;
     const send = WebSocket.prototype.send;
@@ -197,6 +202,12 @@ def test_sliders_play_a_stack_without_the_server(open_stage):
     for index, count in ((1, 3), (2, 2), (0, 4)):
         stage.publish("score", index)
         assert stage.state("visible")["found"] == count
+    stage.publish("score", 2)
+    stage.publish("least", 1)  # of two lower bounds the lower one holds
+    assert stage.state("visible")["found"] == 3
+    for index, count in ((1, 2), (2, 0), (0, 3)):
+        stage.publish("most", index)  # a score at the upper bound is out, at the lower one in
+        assert stage.state("visible")["found"] == count
     assert stage.page.evaluate("window.messages") == 0
 
 
@@ -206,6 +217,14 @@ def test_a_box_that_a_slider_hides_is_no_longer_pointed_at(open_stage):
     assert stage.state("hovered") == ["found", 1]
     stage.publish("iou", 1)
     assert stage.state("hovered") == ["found", 0]
+
+
+def test_a_crowd_is_paler_than_a_few(open_stage):
+    stage = open_stage("crowd")
+    assert stage.page.evaluate(STRONGEST, "scene") == round(0.6 * 255)
+    stage.publish("iou", 5)
+    assert stage.state("visible") == {"anchors": 300}
+    assert stage.page.evaluate(STRONGEST, "scene") == 255
 
 
 def test_20000_boxes_stay_smooth(open_stage):

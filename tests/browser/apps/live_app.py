@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from ui.live.bars import bars_serial, live_bars, set_bars
 from ui.live.figure import Sweep, live_figure
 from ui.live.sentence import Follow, live_sentence
 from ui.live.slider import live_slider, move, positions
@@ -164,6 +165,24 @@ def training() -> None:
     toolbar("step", "page", offers=[], tables={}, acknowledgements=answered, calls=[])
 
 
-PIECES = (slider, named, play, figure, heat, select, sweep, sentence, training)
+def upright() -> None:
+    """Three numbers dragged up and down."""
+    values = live_bars(
+        "Logits",
+        ["a", "b", "c"],
+        [1.0, 0.0, -1.0],
+        low=-2.0,
+        high=2.0,
+        step=0.5,
+        key="logits",
+        query="logits",
+    )
+    st.text(f"values {values}")
+    st.button("Set", on_click=set_bars, args=("logits", [2.0, 2.0, 2.0]))
+    answered = {"logits": bars_serial("logits")}
+    toolbar("step", "page", offers=[], tables={}, acknowledgements=answered, calls=[])
+
+
+PIECES = (slider, named, play, figure, heat, select, sweep, sentence, training, upright)
 CASES = {case.__name__: case for case in PIECES}
 st.fragment(CASES[st.query_params.get("case", "slider")])()

@@ -48,8 +48,8 @@ def boxes() -> None:
         category=state,
         slider="iou",
         scores=[0.9, 0.8, 0.4, 0.2],
-        score_slider="score",
-        score_values=[0.0, 0.3, 0.5],
+        score_from={"score": [0.0, 0.3, 0.5], "least": [1.0, 0.4]},
+        score_below={"most": [1.0, 0.9, 0.2]},
         labels=["person", "cup", "chair", ""],
         columns=[0.53, 0.12345, 1234.5, np.nan],
         tip="IoU {0}",
@@ -117,7 +117,8 @@ def patches() -> None:
 
 
 def crowd() -> None:
-    category = np.random.default_rng(1).choice(3, (5, 20_000), p=[0.1, 0.1, 0.8])
+    category = np.random.default_rng(1).choice(3, (6, 20_000), p=[0.1, 0.1, 0.8])
+    category[5, 300:] = 255
     layer = Boxes(
         "anchors",
         many(20_000),
@@ -126,6 +127,7 @@ def crowd() -> None:
         slider="iou",
         columns=np.linspace(0, 1, 20_000),
         tip="IoU {0}",
+        crowd_opacity=0.6,
     )
     stage(photo, [layer], key="stage", label="20,000 boxes")
 

@@ -92,7 +92,7 @@ class Stage {
     if (!before) this.serial = meta.ack;
     if (other) this.ghost = null;
     if (before?.revision !== meta.revision) this.restore(meta.state);
-    this.layers = meta.layers.map((layer) => ({ ...layer, row: 0, score: 0, arrays: own(arrays, layer.name) }));
+    this.layers = meta.layers.map((layer) => ({ ...layer, row: 0, at: {}, arrays: own(arrays, layer.name) }));
     this.grid = this.layers.find(({ kind }) => kind === "cells" || kind === "patches");
     this.drawn = this.layers.find(({ kind }) => kind === "drawn");
     this.editing = this.drawn?.editable ?? false;
@@ -129,7 +129,9 @@ class Stage {
     const listen = (topic, react) => topic && this.following.push(subscribe(topic, react));
     for (const layer of this.layers) {
       listen(layer.slider, (index) => { layer.row = index; this.refresh("scene", "top"); });
-      listen(layer.score_slider, (index) => { layer.score = index; this.refresh("scene", "top"); });
+      for (const topic of new Set([...layer.score_from ?? [], ...layer.score_below ?? []])) {
+        listen(topic, (index) => { layer.at[topic] = index; this.refresh("scene", "top"); });
+      }
     }
     if (!this.meta.step) return;
     listen(`png:${this.meta.step}`, ({ name }) => savePicture(this, name));
@@ -196,17 +198,19 @@ class Stage {
   // The colour of every box in the state shown; 255 for those that are not.
   shown(layer) {
     const count = layer.arrays.boxes.data.length / 4;
-    const { category, scores, score_values: steps } = layer.arrays;
+    const { category, scores } = layer.arrays;
     const rows = category ? category.data.length / count : 1;
     const row = place(layer.row, rows);
-    const step = steps ? place(layer.score, steps.data.length) : 0;
-    if (layer.memo?.row === row && layer.memo.step === step) return layer.memo.shown;
+    const least = lowest(layer, "score_from", -Infinity);
+    const limit = lowest(layer, "score_below", Infinity);
+    const { memo } = layer;
+    if (memo?.row === row && memo.least === least && memo.limit === limit) return memo.shown;
     let shown = category?.data.subarray(row * count, (row + 1) * count) ?? new Uint8Array(count);
-    if (scores && steps) {
-      const least = steps.data[step];
-      shown = shown.map((colour, box) => (scores.data[box] >= least ? colour : paint.HIDDEN));
+    if (least > -Infinity || limit < Infinity) {
+      shown = shown.map((colour, box) =>
+        (scores.data[box] >= least && scores.data[box] < limit ? colour : paint.HIDDEN));
     }
-    layer.memo = { row, step, shown };
+    layer.memo = { row, least, limit, shown };
     return shown;
   }
 
@@ -443,6 +447,15 @@ class Stage {
 Stage.count = 0;
 
 const place = (index, count) => clamp(Math.round(index), 0, count - 1);
+
+// The lowest of the values at which the sliders of a bound stand.
+function lowest(layer, bound, otherwise) {
+  const values = layer[bound].map((topic) => {
+    const { data } = layer.arrays[`${bound}.${topic}`];
+    return data[place(layer.at[topic] ?? 0, data.length)];
+  });
+  return values.length ? Math.min(...values) : otherwise;
+}
 
 function own(arrays, name) {
   const prefix = `${name}.`;

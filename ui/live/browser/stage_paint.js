@@ -5,6 +5,7 @@ import { cellBox, toScreen } from "./stage_shape.js";
 export const HIDDEN = 255; // category of a box that is not drawn
 const NOTHING = 65535; // heat value of a pixel that is not drawn
 const HALOS = 200; // more boxes than this are drawn without halos, which would merge
+const MANY = 300; // more boxes than this may be paler
 const CROWD = 1500; // above this many boxes lines are one pixel wide
 const LABELS = 150;
 
@@ -112,7 +113,7 @@ export function paintBoxes(ctx, view, layer, shown, style) {
   const visible = [];
   for (let box = 0; box < shown.length; box++) if (shown[box] !== HIDDEN) visible.push(box);
   ctx.save();
-  ctx.globalAlpha = layer.opacity;
+  ctx.globalAlpha = (visible.length > MANY ? layer.crowd_opacity : null) ?? layer.opacity;
   if (visible.length > CROWD) crowd(ctx, view, layer, shown);
   else {
     const items = visible.map((box) => [boxAt(layer, box), layer.palette[shown[box]]]);
