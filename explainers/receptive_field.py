@@ -1,0 +1,743 @@
+"""Receptive fields: which input pixels one unit of a convolutional network can see, and how well.
+
+Layers are stacked; a unit's *theoretical* field is the square of input pixels that a path leads
+to. Dilated layers may leave holes in it. Its *effective* field is smaller: pixels in the middle
+are reached by many paths, those at the border by one.
+
+All layers are square, the same along both axes, and work on one picture without channels in mind:
+a pooling layer sees what a convolution of the same kernel sees.
+
+Sources: Araujo, Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", 2019;
+Luo, Li, Urtasun, Zemel, "Understanding the Effective Receptive Field in Deep Convolutional Neural
+Networks", 2016; Wang et al., "Understanding Convolution for Semantic Segmentation", 2018.
+"""
+
+import math
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from explainers.boxes import Number
+from explainers.models.imagenet import imagenet_input
+
+Box = tuple[int, int, int, int]
+"""(x1, y1, x2, y2) in input pixels: a unit sees the pixels x1 <= x < x2, y1 <= y < y2."""
+
+MOST_TOUCHED = 1 << 16
+"""The widest field whose touch counts are computed, in pixels."""
+
+MOST_EFFECTIVE = 1024
+"""The widest field whose gradient is computed, in pixels."""
+
+TWO_SIGMA = 1 - 0.9545
+"""What is left of a normal distribution beyond two standard deviations: Luo et al.'s threshold."""
+
+# ---------------------------------------------------------------- layers and fields
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution or pooling layer, the same along both axes.
+
+    Attributes:
+        kernel_size: taps along an axis, at least 1.
+        stride: inputs from one output to the next, at least 1.
+        padding: rows and columns added at each border, at least 0.
+        dilation: inputs from one tap to the next, at least 1.
+        name: of the layer, for people.
+
+    Raises:
+        ValueError: if a number is not an integer or too small.
+    """
+
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        least = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"{name} is {value!r}: an integer of at least {low} is needed")
+
+    @property
+    def extent(self) -> int:
+        """Inputs from the first tap to the last: dilation · (kernel_size - 1) + 1.
+
+        >>> Layer(3, dilation=2).extent
+        5
+        """
+        return self.dilation * (self.kernel_size - 1) + 1
+
+
+@dataclass(frozen=True)
+class Field:
+    """The receptive field of the units of one layer, in input pixels along an axis.
+
+    Attributes:
+        size: pixels that a unit sees.
+        stride: pixels from one unit's field to the next one's: the product of the strides so far.
+        padding: pixels that the first unit's field reaches beyond the border.
+    """
+
+    size: int
+    stride: int
+    padding: int
+
+    @property
+    def first_centre(self) -> float:
+        """Middle of the first unit's field; the first pixel lies between 0 and 1.
+
+        >>> Field(size=3, stride=1, padding=1).first_centre
+        0.5
+        """
+        return self.size / 2 - self.padding
+
+    def box(self, row: int, column: int) -> Box:
+        """The field of one unit, with the part of it that lies in the padding.
+
+        Source: Araujo et al., 2019, equations for u_0 and v_0.
+
+        >>> Field(size=7, stride=2, padding=3).box(row=0, column=5)
+        (7, -3, 14, 4)
+        """
+        x, y = (place * self.stride - self.padding for place in (column, row))
+        return x, y, x + self.size, y + self.size
+
+    def nearest(self, place: Number) -> int:
+        """The unit along an axis whose field has its middle nearest to `place`, in pixels.
+
+        Of two that are equally near, the first. It may lie outside the map.
+
+        >>> Field(size=3, stride=2, padding=1).nearest(5.0)
+        2
+        """
+        return math.ceil((place - self.first_centre) / self.stride - 0.5)
+
+
+def receptive_fields(layers: Sequence[Layer]) -> list[Field]:
+    """The field of every layer's units, from the first layer to the last.
+
+    A layer of kernel k, dilation d and padding p, on maps whose neighbours lie j pixels apart,
+    widens the field by d · (k - 1) · j and lets it begin p · j pixels earlier.
+
+    Source: Araujo et al., 2019, equation 2 and the section on the region in the input image.
+
+    >>> [field.size for field in receptive_fields([Layer(3), Layer(3, stride=2), Layer(3)])]
+    [3, 5, 9]
+    >>> receptive_fields(PRESETS["vgg16"])[-1]
+    Field(size=212, stride=32, padding=90)
+    """
+    field, fields = Field(size=1, stride=1, padding=0), []
+    for layer in layers:
+        field = Field(
+            size=field.size + (layer.extent - 1) * field.stride,
+            stride=field.stride * layer.stride,
+            padding=field.padding + layer.padding * field.stride,
+        )
+        fields.append(field)
+    return fields
+
+
+def output_sizes(layers: Sequence[Layer], input_size: int) -> list[int]:
+    """Units along an axis after each layer: ⌊(n + 2p - d · (k - 1) - 1) / s⌋ + 1.
+
+    It is 0 where the layer's kernel does not fit in the map, and stays 0 from there on; torch
+    raises an error instead.
+
+    Args:
+        input_size: pixels along that axis, at least 1.
+
+    Raises:
+        ValueError: if `input_size` is not positive.
+
+    >>> output_sizes([Layer(7, stride=2, padding=3), Layer(3, stride=2, padding=1)], 224)
+    [112, 56]
+    """
+    _check_count(input_size, "input_size")
+    size, sizes = input_size, []
+    for layer in layers:
+        room = size + 2 * layer.padding - layer.extent
+        size = room // layer.stride + 1 if size > 0 and room >= 0 else 0
+        sizes.append(size)
+    return sizes
+
+
+def concentric_boxes(fields: Sequence[Field], x: Number, y: Number) -> list[Box]:
+    """For each layer the field of the unit whose field has its middle nearest to a place.
+
+    >>> concentric_boxes(receptive_fields([Layer(3, padding=1), Layer(3, padding=1)]), 8.5, 4.5)
+    [(7, 3, 10, 6), (6, 2, 11, 7)]
+    """
+    return [field.box(field.nearest(y), field.nearest(x)) for field in fields]
+
+
+def outside_share(box: Box, image_size: tuple[int, int]) -> float:
+    """Share of a field that lies beyond the borders of an image of (height, width) pixels.
+
+    There a unit sees nothing but the padding's zeros.
+
+    Raises:
+        ValueError: if a side of the image is not positive.
+
+    >>> outside_share((-5, 0, 5, 10), image_size=(100, 100))
+    0.5
+    """
+    for side in image_size:
+        _check_count(side, "image_size")
+    height, width = image_size
+    x1, y1, x2, y2 = box
+    across, down = min(x2, width) - max(x1, 0), min(y2, height) - max(y1, 0)
+    return 1 - max(across, 0) * max(down, 0) / ((x2 - x1) * (y2 - y1))
+
+
+# ---------------------------------------------------------------- layers as text
+
+_TEXT = re.compile(r"(\d{1,4})(?:s(\d{1,4}))?(?:d(\d{1,4}))?(?:p(\d{1,4}))?", re.ASCII)
+
+
+def write_layers(layers: Sequence[Layer]) -> str:
+    """Layers as short text without their names: kernel, then s, d and p where not the default.
+
+    >>> write_layers([Layer(7, stride=2, padding=3), Layer(3, dilation=2)])
+    '7s2p3_3d2'
+    """
+    return "_".join(map(_written, layers))
+
+
+def read_layers(text: str) -> list[Layer]:
+    """The layers that `write_layers` has written.
+
+    Raises:
+        ValueError: if the text is not made of layers.
+
+    >>> read_layers("7s2p3_3d2")[1].dilation
+    2
+    """
+    return [_read(part) for part in text.split("_")] if text else []
+
+
+def _written(layer: Layer) -> str:
+    parts = [("s", layer.stride, 1), ("d", layer.dilation, 1), ("p", layer.padding, 0)]
+    more = "".join(f"{letter}{value}" for letter, value, default in parts if value != default)
+    return f"{layer.kernel_size}{more}"
+
+
+def _read(text: str) -> Layer:
+    found = _TEXT.fullmatch(text)
+    if not found:
+        raise ValueError(f"text has {text[:20]!r}: a layer such as '3s2d1p1' is needed")
+    kernel, stride, dilation, padding = found.groups()
+    return Layer(int(kernel), int(stride or 1), int(padding or 0), int(dilation or 1))
+
+
+# ---------------------------------------------------------------- which pixels are touched
+
+
+def touch_counts(
+    layers: Sequence[Layer],
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.int64,
+) -> Int[Tensor, "size"] | Float[Tensor, "size"]:
+    """How many paths lead from one unit of the last layer to each pixel of its field, on one axis.
+
+    A path takes one tap in every layer. Layers are the same along both axes, so a pixel of the
+    picture is used as often as the product of its two counts says: see `touch_map`. The field is
+    taken to lie inside the picture: near the border, paths through padding are lost.
+
+    Args:
+        layers: at least one.
+        device: of the result.
+        dtype: int64 is exact; float64 holds counts beyond 2⁶³ to 15 digits.
+
+    Raises:
+        ValueError: if there is no layer, the field is wider than `MOST_TOUCHED`, or `dtype` is an
+            integer one and cannot hold the number of all paths on both axes.
+
+    Source: Wang et al., 2018, section 3.2 and figure 2; Luo et al., 2016, section 2.1.
+
+    >>> touch_counts([Layer(3), Layer(3)])
+    tensor([1, 2, 3, 2, 1])
+    >>> touch_counts([Layer(3, dilation=2), Layer(3, dilation=2)])
+    tensor([1, 0, 2, 0, 3, 0, 2, 0, 1])
+    """
+    _check_field(layers, MOST_TOUCHED)
+    paths = math.prod(layer.kernel_size for layer in layers)
+    if not dtype.is_floating_point and paths**2 > torch.iinfo(dtype).max:
+        raise ValueError(f"layers have {float(paths**2):.3g} paths: dtype {dtype} holds fewer")
+    counts = torch.ones(1, device=device, dtype=dtype)
+    for layer in reversed(layers):
+        spaced = counts.new_zeros((len(counts) - 1) * layer.stride + 1)
+        spaced[:: layer.stride] = counts
+        counts = counts.new_zeros(len(spaced) + layer.extent - 1)
+        for tap in range(0, layer.extent, layer.dilation):
+            counts[tap : tap + len(spaced)] += spaced
+    return counts
+
+
+def touch_map(
+    counts: Int[Tensor, "size"] | Float[Tensor, "size"],
+) -> Int[Tensor, "size size"] | Float[Tensor, "size size"]:
+    """How often each pixel of the field is used: the product of its counts on the two axes.
+
+    >>> touch_map(torch.tensor([1, 2, 1]))
+    tensor([[1, 2, 1],
+            [2, 4, 2],
+            [1, 2, 1]])
+    """
+    return counts[:, None] * counts
+
+
+def untouched_share(counts: Int[Tensor, "size"] | Float[Tensor, "size"]) -> float:
+    """Share of the field's pixels, on both axes, that no path leads to: the holes of the grid.
+
+    Args:
+        counts: as `touch_counts` gives them.
+
+    >>> untouched_share(torch.tensor([1, 0, 1, 0, 1]))
+    0.64
+    """
+    return 1 - (int((counts > 0).sum()) / len(counts)) ** 2
+
+
+@dataclass(frozen=True)
+class HdcCheck:
+    """What the rule of hybrid dilated convolution says of a group of dilations.
+
+    Attributes:
+        gaps: M_2 to M_n, the rule's bound on the distance between touched pixels.
+        common_factor: the greatest common divisor of the dilations.
+        passes: whether M_2 is at most the kernel's size and nothing but 1 divides all dilations.
+    """
+
+    gaps: tuple[int, ...]
+    common_factor: int
+    passes: bool
+
+
+def hdc_check(dilations: Sequence[int], kernel_size: int = 3) -> HdcCheck:
+    """The rule of hybrid dilated convolution: do dilated layers leave holes?
+
+    M_i = max(M_{i+1} - 2 r_i, 2 r_i - M_{i+1}, r_i), beginning with M_n = r_n; M_2 <= K is asked
+    for, and dilations without a common factor. The rule is a guide: dilations may pass and leave a
+    few holes near the border, which `untouched_share` counts.
+
+    Args:
+        dilations: r_1 to r_n, two or more, each at least 1.
+        kernel_size: K, at least 1.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Source: Wang et al., 2018, section 3.2, equation 2.
+
+    >>> hdc_check([1, 2, 5])
+    HdcCheck(gaps=(2, 5), common_factor=1, passes=True)
+    >>> hdc_check([1, 2, 9]).gaps
+    (5, 9)
+    >>> hdc_check([2, 2, 2])
+    HdcCheck(gaps=(2, 2), common_factor=2, passes=False)
+    """
+    if len(dilations) < 2:
+        raise ValueError(f"dilations has {len(dilations)} entries: at least 2 are needed")
+    for dilation in dilations:
+        _check_count(dilation, "dilations")
+    _check_count(kernel_size, "kernel_size")
+    gaps = [dilations[-1]]
+    for rate in reversed(dilations[1:-1]):
+        gaps.insert(0, max(gaps[0] - 2 * rate, 2 * rate - gaps[0], rate))
+    factor = math.gcd(*dilations)
+    return HdcCheck(tuple(gaps), factor, gaps[0] <= kernel_size and factor == 1)
+
+
+def tap_boxes(layer: Layer, stride: int) -> list[Box]:
+    """The cells that the unit above the first cell of a feature map taps, in input pixels.
+
+    Args:
+        layer: with an odd kernel, so that it has a middle.
+        stride: side of a cell of the map that the layer reads, in pixels, at least 1.
+
+    Raises:
+        ValueError: if the kernel is even or `stride` is not positive.
+
+    Source: Chen et al., "DeepLab", 2017, figure 4.
+
+    >>> tap_boxes(Layer(3, dilation=6), stride=8)[5]
+    (48, 0, 56, 8)
+    """
+    if layer.kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size is {layer.kernel_size}: an odd number is needed")
+    _check_count(stride, "stride")
+    reach = layer.extent // 2
+    places = [tap * stride for tap in range(-reach, reach + 1, layer.dilation)]
+    return [(x, y, x + stride, y + stride) for y in places for x in places]
+
+
+# ---------------------------------------------------------------- the effective field
+
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "linear": (lambda x: x, 1.0),
+    "relu": (torch.relu, math.sqrt(2)),
+    "tanh": (torch.tanh, 5 / 3),
+}
+"""Activation and the gain that keeps a signal's size through random layers (`nn.init`)."""
+
+
+def effective_receptive_field(
+    layers: Sequence[Layer],
+    generator: torch.Generator | None = None,
+    draws: int = 16,
+    channels: int = 8,
+    activation: str = "linear",
+    weights: str = "normal",
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "size size"]:
+    """How strongly one output unit depends on each pixel of its field: its gradient's size.
+
+    Every layer is a convolution. Each draw has weights and a standard normal picture of its own;
+    the picture is the field itself, without padding, so that the last map is the one unit. There
+    is no activation after the last layer. The gradient's absolute value is averaged over draws.
+
+    Args:
+        layers: at least one.
+        generator: on the device of the result; by default one with seed 0.
+        draws: at least 1.
+        channels: of the maps between the picture, which has one, and the unit; at least 1.
+        activation: a name in `ACTIVATIONS`.
+        weights: "normal" draws them, independent, with standard deviation gain / √fan_in;
+            "uniform" makes all weights of a layer 1 / fan_in.
+        device, dtype: of the result.
+
+    Raises:
+        ValueError: if there is no layer, the field is wider than `MOST_EFFECTIVE`, or another
+            argument is out of its range.
+
+    Source: Luo et al., 2016, sections 2 and 3. For a linear network with uniform weights the
+    gradient is the touch map over the number of paths; with normal ones its mean square is.
+
+    >>> effective_receptive_field([Layer(3), Layer(3)], weights="uniform", draws=1)[2] * 81
+    tensor([3., 6., 9., 6., 3.])
+    """
+    size = _check_field(layers, MOST_EFFECTIVE)
+    _check_count(draws, "draws")
+    _check_count(channels, "channels")
+    _check_choice(activation, ACTIVATIONS, "activation")
+    _check_choice(weights, ("normal", "uniform"), "weights")
+    generator = generator or torch.Generator(device or "cpu").manual_seed(0)
+    drawn_on = generator.device
+    function, gain = ACTIVATIONS[activation]
+    with torch.enable_grad():
+        picture = torch.randn(draws, size, size, generator=generator, device=drawn_on, dtype=dtype)
+        maps, inputs = picture.requires_grad_()[None], 1
+        for place, layer in enumerate(layers, start=1):
+            outputs = channels if place < len(layers) else 1
+            shape = (draws * outputs, inputs, layer.kernel_size, layer.kernel_size)
+            fan_in = inputs * layer.kernel_size**2
+            if weights == "normal":
+                kernels = torch.randn(shape, generator=generator, device=drawn_on, dtype=dtype)
+                kernels *= gain / math.sqrt(fan_in)
+            else:
+                kernels = torch.full(shape, 1 / fan_in, device=drawn_on, dtype=dtype)
+            maps = functional.conv2d(
+                maps, kernels, stride=layer.stride, dilation=layer.dilation, groups=draws
+            )
+            if place < len(layers):
+                maps, inputs = function(maps), outputs
+        (gradient,) = torch.autograd.grad(maps.sum(), picture)
+    return gradient.abs().mean(dim=0).to(device or drawn_on)
+
+
+def effective_size(gradient: Float[Tensor, "height width"], threshold: Number = TWO_SIGMA) -> float:
+    """Side of a square with as many pixels as have more than a share of the largest gradient.
+
+    0 if the gradient is 0 everywhere.
+
+    Args:
+        gradient: not negative, at least one pixel.
+        threshold: share of the largest value, in [0, 1); by default what a normal distribution
+            leaves beyond two standard deviations.
+
+    Raises:
+        ValueError: if `gradient` is empty or `threshold` is out of its range.
+
+    Source: Luo et al., 2016, section 3 (relative to the centre, the largest value there).
+
+    >>> effective_size(torch.tensor([[0.0, 0.1, 0.0], [0.1, 1.0, 0.1], [0.0, 0.0, 0.0]]))
+    2.0
+    """
+    if gradient.numel() == 0:
+        raise ValueError(f"gradient has shape {list(gradient.shape)}: at least one pixel is needed")
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold is {threshold}: a number in [0, 1) is needed")
+    return math.sqrt(int((gradient > threshold * gradient.max()).sum()))
+
+
+def path_std(layers: Sequence[Layer]) -> float:
+    """Standard deviation of the place where a random path through the layers ends, in pixels.
+
+    A layer's tap, drawn at random, adds variance (d · j)² · (k² - 1) / 12, where j is the distance
+    of its inputs in pixels. Variances add up, so n layers alike reach √n times as far as one: while
+    the theoretical field grows like n, the effective one grows like √n.
+
+    Source: Luo et al., 2016, sections 2.1 to 2.3.
+
+    >>> round(path_std([Layer(3)] * 24), 6)
+    4.0
+    """
+    variance, distance = 0.0, 1
+    for layer in layers:
+        variance += (layer.dilation * distance) ** 2 * (layer.kernel_size**2 - 1) / 12
+        distance *= layer.stride
+    return math.sqrt(variance)
+
+
+@dataclass(frozen=True)
+class DepthSweep:
+    """Field sizes of the first layers of a stack, in pixels, for each number of layers.
+
+    Attributes:
+        depth: number of layers.
+        theoretical: size of the field.
+        effective: as `effective_size` has it.
+    """
+
+    depth: Int[Tensor, "n"]
+    theoretical: Int[Tensor, "n"]
+    effective: Float[Tensor, "n"]
+
+
+def sweep_depth(
+    layers: Sequence[Layer],
+    depths: Sequence[int],
+    seed: int = 0,
+    draws: int = 8,
+    channels: int = 8,
+    activation: str = "linear",
+    weights: str = "normal",
+    *,
+    device: torch.device | str | None = None,
+) -> DepthSweep:
+    """Theoretical and effective size of the first layers of a stack, for several depths.
+
+    Args:
+        layers: as `effective_receptive_field` takes them.
+        depths: numbers of layers, from 1 to as many as there are.
+        seed: of the draws at each depth.
+        draws, channels, activation, weights, device: as there.
+
+    Raises:
+        ValueError: as there, or if there are not that many layers.
+
+    Source: Luo et al., 2016, section 3.1 and figure 2.
+
+    >>> sweep = sweep_depth([Layer(3)] * 16, [4, 16], weights="uniform", draws=1)
+    >>> sweep.theoretical.tolist(), sweep.effective.round().tolist()
+    ([9, 33], [7.0, 15.0])
+    """
+    for depth in depths:
+        if not 1 <= depth <= len(layers):
+            raise ValueError(f"depths has {depth}: integers from 1 to {len(layers)} are needed")
+    fields = receptive_fields(layers)
+    effective = [
+        effective_size(
+            effective_receptive_field(
+                layers[:depth],
+                torch.Generator(device or "cpu").manual_seed(seed),
+                draws,
+                channels,
+                activation,
+                weights,
+                device=device,
+            )
+        )
+        for depth in depths
+    ]
+    sizes = [fields[depth - 1].size for depth in depths]
+    return DepthSweep(
+        depth=torch.tensor(depths, device=device, dtype=torch.int64),
+        theoretical=torch.tensor(sizes, device=device, dtype=torch.int64),
+        effective=torch.tensor(effective, device=device),
+    )
+
+
+def trained_receptive_field(
+    features: nn.Sequential,
+    image: UInt8[Tensor, "height width 3"],
+    block: int,
+    generator: torch.Generator | None = None,
+    draws: int = 4,
+) -> Float[Tensor, "224 224"]:
+    """How strongly a trained network's middle unit depends on each input pixel.
+
+    The gradient of the unit with respect to the picture. Its many channels are mixed, in each draw
+    by another standard normal vector. The absolute value is averaged over draws and summed over
+    colours.
+
+    Args:
+        features: the network's blocks, such as `mobilenet_v2().features`.
+        image: RGB, 0 to 255, any size; the network reads what `imagenet_input` makes of it.
+        block: index of the block whose unit it is; the one in row ⌊h/2⌋, column ⌊w/2⌋ of its map.
+        generator: on any device; by default one with seed 0.
+        draws: at least 1.
+
+    Raises:
+        ValueError: if there is no such block, or an argument is out of its range.
+
+    Source: Luo et al., 2016, section 3.2 (networks before and after training).
+
+    >>> from explainers.models import mobilenet_v2
+    >>> photo = torch.full((300, 300, 3), 128, dtype=torch.uint8)
+    >>> gradient = trained_receptive_field(mobilenet_v2().features, photo, block=0)
+    >>> rows, columns = gradient.nonzero(as_tuple=True)
+    >>> rows.unique().tolist(), columns.unique().tolist()
+    ([111, 112, 113], [111, 112, 113])
+    """
+    if not 0 <= block < len(features):
+        raise ValueError(f"block is {block}: an integer from 0 to {len(features) - 1} is needed")
+    _check_count(draws, "draws")
+    generator = generator or torch.Generator(image.device).manual_seed(0)
+    with torch.enable_grad():
+        picture = imagenet_input(image).requires_grad_()
+        maps = features[: block + 1](picture)
+        unit = maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2]
+        mixes = torch.randn(draws, len(unit), generator=generator, device=generator.device)
+        (gradients,) = torch.autograd.grad(unit, picture, mixes.to(unit), is_grads_batched=True)
+    sizes: Tensor = gradients[:, 0].abs().mean(dim=0).sum(dim=0)
+    return sizes
+
+
+# ---------------------------------------------------------------- well-known stacks
+
+
+def _convolutions(names: Sequence[str], **options: int) -> list[Layer]:
+    """3 x 3 convolutions that keep the map's size at stride 1."""
+    padding = options.get("dilation", 1)
+    return [Layer(3, padding=padding, name=name, **options) for name in names]
+
+
+def _vgg16() -> list[Layer]:
+    layers = []
+    for stage, repeats in enumerate((2, 2, 3, 3, 3), start=1):
+        layers += _convolutions([f"conv{stage}_{n}" for n in range(1, repeats + 1)])
+        layers.append(Layer(2, stride=2, name=f"pool{stage}"))
+    return layers
+
+
+def _alexnet() -> list[Layer]:
+    return [
+        Layer(11, stride=4, padding=2, name="conv1"),
+        Layer(3, stride=2, name="pool1"),
+        Layer(5, padding=2, name="conv2"),
+        Layer(3, stride=2, name="pool2"),
+        *_convolutions(["conv3", "conv4", "conv5"]),
+        Layer(3, stride=2, name="pool5"),
+    ]
+
+
+def _resnet50(stride_at: int = 1, output_stride: int = 32) -> list[Layer]:
+    """ResNet-50 without its shortcuts, which widen no field.
+
+    Args:
+        stride_at: the convolution of a stage's first block that has the stride: 1 (1 x 1), as in
+            the paper, or 2 (3 x 3), as in torchvision.
+        output_stride: a stage that would exceed it dilates its convolutions instead.
+    """
+    layers = [
+        Layer(7, stride=2, padding=3, name="conv1"),
+        Layer(3, stride=2, padding=1, name="pool1"),
+    ]
+    reached, dilation = 4, 1
+    for stage, repeats in enumerate((3, 4, 6, 3), start=2):
+        stride = 1 if stage == 2 else 2
+        if reached * stride > output_stride:
+            stride, dilation = 1, dilation * stride
+        reached *= stride
+        for block in range(1, repeats + 1):
+            strides = [1, 1, 1]
+            strides[stride_at - 1] = stride if block == 1 else 1
+            name = f"conv{stage}_{block}"
+            layers += [
+                Layer(1, stride=strides[0], name=f"{name}a"),
+                Layer(3, strides[1], padding=dilation, dilation=dilation, name=f"{name}b"),
+                Layer(1, name=f"{name}c"),
+            ]
+    return layers
+
+
+def _mobilenet_v2() -> list[Layer]:
+    """One layer a block: of its convolutions only the 3 x 3 one widens the field."""
+    strides = [2, 1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1]
+    blocks = [Layer(3, stride, padding=1, name=f"block {n}") for n, stride in enumerate(strides)]
+    return [*blocks, Layer(1, name="block 18")]
+
+
+def _dilated(*dilations: int, prefix: str = "rate") -> list[Layer]:
+    return [
+        Layer(3, padding=dilation, dilation=dilation, name=f"{prefix} {dilation}")
+        for dilation in dilations
+    ]
+
+
+ASPP_RATES = (6, 12, 18, 24)
+"""Dilations of the parallel branches of atrous spatial pyramid pooling in DeepLab (ASPP-L)."""
+
+DENSE_ASPP_RATES = (3, 6, 12, 18, 24)
+"""Dilations of DenseASPP's layers, each of which reads all before it."""
+
+PRESETS: dict[str, list[Layer]] = {
+    "vgg16": _vgg16(),
+    "alexnet": _alexnet(),
+    "resnet50": _resnet50(),
+    "resnet50_torchvision": _resnet50(stride_at=2),
+    "mobilenet_v2": _mobilenet_v2(),
+    "dilated_1_2_4": _dilated(1, 2, 4),
+    "gridding_2_2_2": _dilated(2, 2, 2),
+    "hdc_1_2_5": _dilated(1, 2, 5),
+    "deeplab_os8": _resnet50(output_stride=8),
+    "aspp": [*_resnet50(output_stride=8), *_dilated(ASPP_RATES[-1], prefix="ASPP")],
+    "dense_aspp": [*_resnet50(output_stride=8), *_dilated(*DENSE_ASPP_RATES, prefix="DenseASPP")],
+}
+"""Stacks up to the last map before any global pooling or fully connected layer.
+
+AlexNet is torchvision's (Krizhevsky, 2014), VGG-16 Simonyan and Zisserman's configuration D.
+ResNet-50 has its strides where He et al., 2016, put them, in the 1 x 1 convolutions, so that its
+field is the published 483; torchvision puts them in the 3 x 3 ones, and the field is 427. With
+DeepLab's output stride 8 the last two stages dilate by 2 and 4 instead of striding. Of ASPP's
+branches the widest follows; of DenseASPP's paths the longest. MobileNetV2 has one layer a block.
+
+Source: Araujo et al., 2019, table in the section on modern networks; Chen et al., 2017.
+"""
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _check_field(layers: Sequence[Layer], most: int) -> int:
+    """The size of the last layer's field, which is checked."""
+    if not layers:
+        raise ValueError("layers has no entry: at least 1 is needed")
+    size = receptive_fields(layers)[-1].size
+    if size > most:
+        raise ValueError(f"layers have a field of {size} pixels: at most {most} are allowed")
+    return size
+
+
+def _check_count(value: int, name: str) -> None:
+    if value < 1:
+        raise ValueError(f"{name} has {value}: at least 1 is needed")
+
+
+def _check_choice(value: str, allowed: Collection[str], name: str) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}: one of {', '.join(allowed)} is needed")
