@@ -8,7 +8,11 @@ import torch
 
 from bench.measure import Measure
 from explainers.anchors_nms import make_anchors, match_anchors, sweep_nms
+from explainers.models.mobilenet_v2 import classify
+from explainers.models.mobilenet_v2 import classify
 from explainers.models.ssd_mobilenet_v2 import preprocess
+from explainers.models.vit_s14 import attend
+from explainers.models.vit_s14 import attend
 from ui.run import current_calls, network, run
 from ui.samples import DEFAULT, sample
 
@@ -23,7 +27,8 @@ def measures(repetitions: int) -> list[Measure]:
     scores = torch.rand(CANDIDATES, generator=generator)
     thresholds = torch.linspace(0, 1, THRESHOLDS)
     image = torch.from_numpy(sample(DEFAULT).array())
-    detector = network("ssd_mobilenet_v2")
+    detector, classifier = network("ssd_mobilenet_v2"), network("mobilenet_v2")
+    transformer = network("vit_s14")
     timed = {
         f"{ANCHORS:,} anchors laid out, matched against {OBJECTS} objects": (
             lambda: run(lay_out_and_match, objects),
@@ -34,6 +39,10 @@ def measures(repetitions: int) -> list[Measure]:
             "≤ 50",
         ),
         "SSD forward": (lambda: run(forward, detector, image), "≤ 250"),
+        "MobileNetV2 forward": (lambda: run(classify, classifier, image), "≤ 100"),
+        "ViT forward": (lambda: run(attend, transformer, image), "≤ 400"),
+        "MobileNetV2 forward": (lambda: run(classify, classifier, image), "≤ 100"),
+        "ViT forward": (lambda: run(attend, transformer, image), "≤ 400"),
     }
     return [
         Measure(f"{name}, median", median(times(call, repetitions)), "ms", wanted)

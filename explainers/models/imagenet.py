@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn import functional
 
-from explainers.models.shipped import FOLDER, as_batch
+from explainers.models.shipped import FOLDER, as_batch, resize
 
 CLASSES: tuple[str, ...] = tuple(json.loads((FOLDER / "imagenet_classes.json").read_text()))
 """Names of the classes; two of them name two classes each ("missile", "sunglasses")."""
@@ -45,7 +44,7 @@ def imagenet_input(
     batch = as_batch(image)
     y, x = _cuts(batch.shape[2], batch.shape[3], size)
     middle = batch[..., y.start : y.start + y.length, x.start : x.start + x.length]
-    resized = resize(middle, y.resized, x.resized)
+    resized = resize(middle, y.resized, x.resized, "bicubic")
     return normalize(resized[..., y.first : y.first + size, x.first : x.first + size])
 
 
@@ -69,27 +68,6 @@ def crop_box(height: int, width: int, size: int = 224) -> tuple[float, float, fl
     x1, x2 = (x.start + edge * x.length / x.resized for edge in (x.first, x.first + size))
     y1, y2 = (y.start + edge * y.length / y.resized for edge in (y.first, y.first + size))
     return x1, y1, x2, y2
-
-
-def resize(
-    batch: Float[Tensor, "n c height width"], height: int, width: int
-) -> Float[Tensor, "n c {height} {width}"]:
-    """Bicubic, smoothed where it shrinks: across, then down, in whole grey levels each time.
-
-    So Pillow rounds, too.
-
-    Args:
-        batch: values from 0 to 255.
-        height, width: of the result in pixels.
-
-    >>> import torch
-    >>> resize(torch.tensor([[[[0.0, 255.0]]]]), 1, 4)
-    tensor([[[[  0.,  53., 202., 255.]]]])
-    """
-    for shape in ((batch.shape[2], width), (height, width)):
-        batch = functional.interpolate(batch, shape, mode="bicubic", antialias=True)
-        batch = batch.round().clamp(0, 255)
-    return batch
 
 
 def normalize(batch: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from explainers.anchors_nms import AnchorMap
 from explainers.boxes import check_image_size, decode_boxes
+from explainers.models.same_conv import SameConv
 from explainers.models.shipped import as_batch, load_weights
 
 INPUT_SIZE = 300
@@ -109,31 +110,12 @@ class Candidates:
     anchors: Int[Tensor, " k"]
 
 
-class _SameConv(nn.Conv2d):
-    """A convolution with n -> ceil(n / stride): where the padding is odd, the end gets more."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        top, bottom = self._padding(x.shape[-2])
-        left, right = self._padding(x.shape[-1])
-        if bottom > top or right > left:
-            x = functional.pad(x, (0, right - left, 0, bottom - top))
-        return functional.conv2d(
-            x, self.weight, self.bias, self.stride, padding=(top, left), groups=self.groups
-        )
-
-    def _padding(self, n: int) -> tuple[int, int]:
-        """Zeros before and after a side of `n` pixels."""
-        stride, kernel_size = self.stride[0], self.kernel_size[0]
-        total = max((-(-n // stride) - 1) * stride + kernel_size - n, 0)
-        return total // 2, total - total // 2
-
-
 class _ConvBlock(nn.Module):
     """Convolution and ReLU6: [n, c_in, h, w] -> [n, c_out, ceil(h/stride), ceil(w/stride)]."""
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv = _SameConv(c_in, c_out, kernel_size, stride)
+        self.conv = SameConv(c_in, c_out, kernel_size, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu6(self.conv(x))
@@ -151,7 +133,7 @@ class _InvertedResidual(nn.Module):
         hidden = c_in * expansion
         if expansion > 1:
             self.expand = nn.Conv2d(c_in, hidden, 1)
-        self.dw = _SameConv(hidden, hidden, 3, stride, groups=hidden)
+        self.dw = SameConv(hidden, hidden, 3, stride, groups=hidden)
         self.project = nn.Conv2d(hidden, c_out, 1)
         self.adds = stride == 1 and c_in == c_out
 
@@ -175,7 +157,7 @@ class _Extra(nn.Module):
     def __init__(self, c_in: int, c_mid: int, c_out: int) -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(c_in, c_mid, 1)
-        self.down = _SameConv(c_mid, c_out, 3, 2)
+        self.down = SameConv(c_mid, c_out, 3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu6(self.down(functional.relu6(self.squeeze(x))))

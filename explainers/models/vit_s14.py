@@ -14,8 +14,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from explainers.models.imagenet import crop_box, imagenet_input, normalize, resize
-from explainers.models.shipped import as_batch, load_weights
+from explainers.models.imagenet import crop_box, imagenet_input, normalize
+from explainers.models.shipped import as_batch, load_weights, resize
 
 PATCH = 14
 """Height and width of a patch in pixels."""
@@ -242,7 +242,7 @@ def attend(
     height, width = batch.shape[2:]
     if whole:
         rows, columns = grid_of(height, width)
-        x = normalize(resize(batch, rows * PATCH, columns * PATCH))
+        x = normalize(resize(batch, rows * PATCH, columns * PATCH, "bicubic"))
         extent = (0.0, 0.0, float(width), float(height))
     else:
         x = imagenet_input(image)

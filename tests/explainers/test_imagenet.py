@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from explainers.models.imagenet import CLASSES, MEAN, STD, crop_box, imagenet_input, resize
+from explainers.models.imagenet import CLASSES, MEAN, STD, crop_box, imagenet_input
+from explainers.models.shipped import resize
 
 PHOTOS = Path(__file__).parents[2] / "assets" / "photos"
 NAMES = sorted(path.name for path in PHOTOS.glob("*.jpg"))
@@ -44,12 +45,13 @@ def test_input_is_pillows_within_one_grey_level(name: str) -> None:
     assert (x2, y2) == pytest.approx(((left + 224) * across, (top + 224) * down))
 
 
-@pytest.mark.parametrize("side", [36, 300, 700])
-def test_resizing_is_pillows_within_one_grey_level(side: int) -> None:
+@pytest.mark.parametrize("size", [(36, 36), (300, 200), (300, 500), (700, 900)])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_resizing_is_pillows_within_one_grey_level(size: tuple[int, int], mode: str) -> None:
     image = photo("astronaut.jpg")
     assert image.size == (512, 512)
-    theirs = pixels(image.resize((side, side), Image.Resampling.BICUBIC))
-    ours = resize(pixels(image).movedim(-1, 0)[None].float(), height=side, width=side)
+    theirs = pixels(image.resize(size, Image.Resampling[mode.upper()]))
+    ours = resize(pixels(image).movedim(-1, 0)[None].float(), size[1], size[0], mode)
     assert (ours[0].movedim(0, -1) - theirs).abs().max() <= 1
 
 
