@@ -9,9 +9,7 @@ import torch
 from bench.measure import Measure
 from explainers.anchors_nms import make_anchors, match_anchors, sweep_nms
 from explainers.models.mobilenet_v2 import classify
-from explainers.models.mobilenet_v2 import classify
 from explainers.models.ssd_mobilenet_v2 import preprocess
-from explainers.models.vit_s14 import attend
 from explainers.models.vit_s14 import attend
 from ui.run import current_calls, network, run
 from ui.samples import DEFAULT, sample
@@ -39,8 +37,6 @@ def measures(repetitions: int) -> list[Measure]:
             "≤ 50",
         ),
         "SSD forward": (lambda: run(forward, detector, image), "≤ 250"),
-        "MobileNetV2 forward": (lambda: run(classify, classifier, image), "≤ 100"),
-        "ViT forward": (lambda: run(attend, transformer, image), "≤ 400"),
         "MobileNetV2 forward": (lambda: run(classify, classifier, image), "≤ 100"),
         "ViT forward": (lambda: run(attend, transformer, image), "≤ 400"),
     }

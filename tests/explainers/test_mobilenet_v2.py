@@ -1,5 +1,6 @@
 """The classifier against the outputs of the network that its weights come from."""
 
+import copy
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,6 +94,13 @@ def test_a_batch_is_its_pictures_one_by_one(network: MobileNetV2) -> None:
 def test_other_sizes_are_read(network: MobileNetV2) -> None:
     assert network(torch.zeros(1, 3, 96, 160)).shape == (1, 1000)
     assert network(torch.zeros(2, 3, 1, 1)).shape == (2, 1000)
+
+
+def test_runs_the_same_on_every_device(network: MobileNetV2, device: torch.device) -> None:
+    image = pixels("coffee.jpg")
+    logits = classify(copy.deepcopy(network).to(device), image.to(device))
+    assert logits.device.type == device.type
+    torch.testing.assert_close(logits.cpu(), classify(network, image), atol=0.1, rtol=0)
 
 
 def test_double_precision_agrees() -> None:

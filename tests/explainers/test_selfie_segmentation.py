@@ -1,5 +1,6 @@
 """The segmenter against the outputs of the network that its weights come from."""
 
+import copy
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -204,6 +205,18 @@ def test_a_batch_is_its_pictures_one_by_one(network: SelfieSegmentation) -> None
     pictures = [preprocess(pixels(photo)) for photo in ("chelsea.jpg", "pisa.jpg")]
     alone = torch.cat([network(picture) for picture in pictures])
     assert_close(network(torch.cat(pictures)), alone, atol=1e-4, rtol=0)
+
+
+def test_runs_the_same_on_every_device(
+    network: SelfieSegmentation, photo: Tensor, device: torch.device
+) -> None:
+    there = copy.deepcopy(network).to(device)
+    strengths = torch.tensor([0.0, 1.0, 2.0])
+    for block in ("enc.4", "up.1"):
+        here = sweep_gate(network, photo, block, strengths)
+        swept = sweep_gate(there, photo.to(device), block, strengths.to(device))
+        assert swept.device.type == device.type
+        assert_close(swept.cpu(), here, atol=0.02, rtol=0)
 
 
 def test_double_precision_agrees(photo: Tensor) -> None:

@@ -1,5 +1,6 @@
 """The vision transformer against the outputs of the network that its weights come from."""
 
+import copy
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -216,6 +217,18 @@ def test_a_batch_is_its_pictures_one_by_one(network: VisionTransformer) -> None:
     alone = torch.cat([network(picture[None]) for picture in pictures])
     assert network(pictures).shape == (2, 25, 384)
     assert_close(network(pictures), alone, atol=1e-4, rtol=1e-4)
+
+
+def test_runs_the_same_on_every_device(network: VisionTransformer, device: torch.device) -> None:
+    image = pixels("coffee.jpg")
+    here, there = (
+        attend(network, image),
+        attend(copy.deepcopy(network).to(device), image.to(device)),
+    )
+    assert there.tokens.device.type == there.keys.device.type == device.type
+    assert_close(there.tokens.cpu(), here.tokens, atol=0.1, rtol=0)
+    weights = attention_weights(there, 11).cpu()
+    assert_close(weights, attention_weights(here, 11), atol=0.01, rtol=0)
 
 
 def test_double_precision_agrees() -> None:
