@@ -12,10 +12,11 @@ Luo, Li, Urtasun, Zemel, "Understanding the Effective Receptive Field in Deep Co
 Networks", 2016; Wang et al., "Understanding Convolution for Semantic Segmentation", 2018.
 """
 
+import copy
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -171,6 +172,59 @@ def output_sizes(layers: Sequence[Layer], input_size: int) -> list[int]:
     return sizes
 
 
+@dataclass(frozen=True)
+class Stack:
+    """What a stack of layers makes of a picture, in numbers.
+
+    Attributes:
+        layers: how many there are.
+        field: size of the last layer's field, in pixels.
+        jump: pixels between neighbours in the last map.
+        rows, columns: of the last map.
+    """
+
+    layers: int
+    field: int
+    jump: int
+    rows: int
+    columns: int
+
+
+def describe_stack(layers: Sequence[Layer], image_size: tuple[int, int]) -> Stack:
+    """The last layer's field and map on an image of (height, width) pixels.
+
+    Raises:
+        ValueError: if there is no layer or a side of the image is not positive.
+
+    >>> describe_stack(PRESETS["vgg16"], (480, 640))
+    Stack(layers=18, field=212, jump=32, rows=15, columns=20)
+    """
+    _check_layers(layers)
+    field = receptive_fields(layers)[-1]
+    rows, columns = (output_sizes(layers, side)[-1] for side in image_size)
+    return Stack(len(layers), field.size, field.stride, rows, columns)
+
+
+def dilate(layers: Sequence[Layer], factor: int) -> list[Layer]:
+    """Every dilation and padding times a factor, so that the maps keep their sizes.
+
+    That holds for layers with padding d · (k - 1) / 2 at stride 1. Layers of one tap stay.
+
+    Raises:
+        ValueError: if `factor` is not positive.
+
+    >>> dilate([Layer(3, padding=1)], 4)
+    [Layer(kernel_size=3, stride=1, padding=4, dilation=4, name='')]
+    """
+    _check_count(factor, "factor")
+    return [
+        replace(layer, dilation=layer.dilation * factor, padding=layer.padding * factor)
+        if layer.kernel_size > 1
+        else layer
+        for layer in layers
+    ]
+
+
 def concentric_boxes(fields: Sequence[Field], x: Number, y: Number) -> list[Box]:
     """For each layer the field of the unit whose field has its middle nearest to a place.
 
@@ -297,6 +351,28 @@ def touch_map(
     return counts[:, None] * counts
 
 
+@dataclass(frozen=True)
+class Touched:
+    """How many pixels of a field are used at least once, and how often the most used one is."""
+
+    touched: int
+    untouched: int
+    most: int
+
+
+def count_touched(counts: Int[Tensor, "size"]) -> Touched:
+    """Count the pixels of the field, on both axes.
+
+    Args:
+        counts: as `touch_counts` gives them, exact.
+
+    >>> count_touched(torch.tensor([1, 0, 2, 0, 1]))
+    Touched(touched=9, untouched=16, most=4)
+    """
+    touched = int((counts > 0).sum()) ** 2
+    return Touched(touched, len(counts) ** 2 - touched, int(counts.max()) ** 2)
+
+
 def untouched_share(counts: Int[Tensor, "size"] | Float[Tensor, "size"]) -> float:
     """Share of the field's pixels, on both axes, that no path leads to: the holes of the grid.
 
@@ -380,6 +456,20 @@ def tap_boxes(layer: Layer, stride: int) -> list[Box]:
     reach = layer.extent // 2
     places = [tap * stride for tap in range(-reach, reach + 1, layer.dilation)]
     return [(x, y, x + stride, y + stride) for y in places for x in places]
+
+
+def count_inside(boxes: Sequence[Box], image_size: tuple[int, int]) -> int:
+    """How many cells have their middle on an image of (height, width) pixels.
+
+    The others lie in the padding: their weights are multiplied by zero.
+
+    Source: Chen et al., "Rethinking Atrous Convolution", 2017, section 3.3 and figure 4.
+
+    >>> count_inside([(-8, 0, 0, 8), (0, 0, 8, 8)], image_size=(100, 100))
+    1
+    """
+    height, width = image_size
+    return sum(0 <= x1 + x2 < 2 * width and 0 <= y1 + y2 < 2 * height for x1, y1, x2, y2 in boxes)
 
 
 # ---------------------------------------------------------------- the effective field
@@ -504,7 +594,7 @@ def path_std(layers: Sequence[Layer]) -> float:
 
 @dataclass(frozen=True)
 class DepthSweep:
-    """Field sizes of the first layers of a stack, in pixels, for each number of layers.
+    """Field sizes of stacks of like layers, in pixels, for each number of layers.
 
     Attributes:
         depth: number of layers.
@@ -518,67 +608,58 @@ class DepthSweep:
 
 
 def sweep_depth(
-    layers: Sequence[Layer],
     depths: Sequence[int],
-    seed: int = 0,
-    draws: int = 8,
-    channels: int = 8,
+    kernel_size: int = 3,
+    dilation: int = 1,
     activation: str = "linear",
     weights: str = "normal",
+    seed: int = 0,
+    draws: int = 8,
     *,
     device: torch.device | str | None = None,
 ) -> DepthSweep:
-    """Theoretical and effective size of the first layers of a stack, for several depths.
+    """Theoretical and effective size of stacks of like layers, for several numbers of layers.
 
     Args:
-        layers: as `effective_receptive_field` takes them.
-        depths: numbers of layers, from 1 to as many as there are.
+        depths: numbers of layers, each at least 1.
+        kernel_size, dilation: of every layer.
+        activation, weights, draws: as `effective_receptive_field` takes them.
         seed: of the draws at each depth.
-        draws, channels, activation, weights, device: as there.
+        device: of the result.
 
     Raises:
-        ValueError: as there, or if there are not that many layers.
+        ValueError: as there.
 
-    Source: Luo et al., 2016, section 3.1 and figure 2.
+    Source: Luo et al., 2016, section 3.1.
 
-    >>> sweep = sweep_depth([Layer(3)] * 16, [4, 16], weights="uniform", draws=1)
+    >>> sweep = sweep_depth([4, 16], weights="uniform", draws=1)
     >>> sweep.theoretical.tolist(), sweep.effective.round().tolist()
     ([9, 33], [7.0, 15.0])
     """
+    layer, theoretical, effective = Layer(kernel_size, dilation=dilation), [], []
     for depth in depths:
-        if not 1 <= depth <= len(layers):
-            raise ValueError(f"depths has {depth}: integers from 1 to {len(layers)} are needed")
-    fields = receptive_fields(layers)
-    effective = [
-        effective_size(
-            effective_receptive_field(
-                layers[:depth],
-                torch.Generator(device or "cpu").manual_seed(seed),
-                draws,
-                channels,
-                activation,
-                weights,
-                device=device,
-            )
+        layers = [layer] * depth
+        generator = torch.Generator(device or "cpu").manual_seed(seed)
+        gradient = effective_receptive_field(
+            layers, generator, draws, activation=activation, weights=weights
         )
-        for depth in depths
-    ]
-    sizes = [fields[depth - 1].size for depth in depths]
+        effective.append(effective_size(gradient))
+        theoretical.append(len(gradient))
     return DepthSweep(
         depth=torch.tensor(depths, device=device, dtype=torch.int64),
-        theoretical=torch.tensor(sizes, device=device, dtype=torch.int64),
-        effective=torch.tensor(effective, device=device),
+        theoretical=torch.tensor(theoretical, device=device, dtype=torch.int64),
+        effective=torch.tensor(effective, device=device, dtype=torch.float32),
     )
 
 
-def trained_receptive_field(
+def network_receptive_field(
     features: nn.Sequential,
     image: UInt8[Tensor, "height width 3"],
     block: int,
     generator: torch.Generator | None = None,
     draws: int = 4,
 ) -> Float[Tensor, "224 224"]:
-    """How strongly a trained network's middle unit depends on each input pixel.
+    """How strongly the middle unit of a network's map depends on each pixel of a photo.
 
     The gradient of the unit with respect to the picture. Its many channels are mixed, in each draw
     by another standard normal vector. The absolute value is averaged over draws and summed over
@@ -598,7 +679,7 @@ def trained_receptive_field(
 
     >>> from explainers.models import mobilenet_v2
     >>> photo = torch.full((300, 300, 3), 128, dtype=torch.uint8)
-    >>> gradient = trained_receptive_field(mobilenet_v2().features, photo, block=0)
+    >>> gradient = network_receptive_field(mobilenet_v2().features, photo, block=0)
     >>> rows, columns = gradient.nonzero(as_tuple=True)
     >>> rows.unique().tolist(), columns.unique().tolist()
     ([111, 112, 113], [111, 112, 113])
@@ -615,6 +696,43 @@ def trained_receptive_field(
         (gradients,) = torch.autograd.grad(unit, picture, mixes.to(unit), is_grads_batched=True)
     sizes: Tensor = gradients[:, 0].abs().mean(dim=0).sum(dim=0)
     return sizes
+
+
+def untrained(
+    features: nn.Sequential,
+    image: UInt8[Tensor, "height width 3"],
+    generator: torch.Generator | None = None,
+) -> nn.Sequential:
+    """The same network with random weights, as it is before its training.
+
+    Convolutions are drawn normal with variance 2 / fan_in. Batch normalization scales by 1, shifts
+    by 0 and takes its means and variances from one photo, which then stay fixed.
+
+    Args:
+        features: a network's blocks; they stay as they are.
+        image: the photo, as `network_receptive_field` takes it.
+        generator: on any device; by default one with seed 0.
+
+    Source: He et al., "Delving Deep into Rectifiers", 2015, equation 10.
+
+    >>> layer = untrained(nn.Sequential(nn.Conv2d(3, 8, 3)), torch.zeros(9, 9, 3).byte())[0]
+    >>> layer.weight.std().item() < (2 / 27) ** 0.5 * 1.2
+    True
+    """
+    generator = generator or torch.Generator(image.device).manual_seed(0)
+    copied = copy.deepcopy(features)
+    with torch.no_grad():
+        for module in copied.modules():
+            if isinstance(module, nn.Conv2d):
+                weight, device = module.weight, generator.device
+                drawn = torch.randn(weight.shape, generator=generator, device=device)
+                weight.copy_(drawn * math.sqrt(2 / weight[0].numel()))
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+                module.momentum = 1.0
+                module.train()
+        copied(imagenet_input(image))
+    return copied.eval()
 
 
 # ---------------------------------------------------------------- well-known stacks
@@ -723,10 +841,14 @@ Source: Araujo et al., 2019, table in the section on modern networks; Chen et al
 # ---------------------------------------------------------------- checks
 
 
-def _check_field(layers: Sequence[Layer], most: int) -> int:
-    """The size of the last layer's field, which is checked."""
+def _check_layers(layers: Sequence[Layer]) -> None:
     if not layers:
         raise ValueError("layers has no entry: at least 1 is needed")
+
+
+def _check_field(layers: Sequence[Layer], most: int) -> int:
+    """The size of the last layer's field, which is checked."""
+    _check_layers(layers)
     size = receptive_fields(layers)[-1].size
     if size > most:
         raise ValueError(f"layers have a field of {size} pixels: at most {most} are allowed")

@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from explainers.models import mobilenet_v2
+from explainers.models.imagenet import imagenet_input
 from explainers.receptive_field import (
     ACTIVATIONS,
     ASPP_RATES,
@@ -20,10 +21,17 @@ from explainers.receptive_field import (
     Field,
     HdcCheck,
     Layer,
+    Stack,
+    Touched,
     concentric_boxes,
+    count_inside,
+    count_touched,
+    describe_stack,
+    dilate,
     effective_receptive_field,
     effective_size,
     hdc_check,
+    network_receptive_field,
     output_sizes,
     outside_share,
     path_std,
@@ -33,8 +41,8 @@ from explainers.receptive_field import (
     tap_boxes,
     touch_counts,
     touch_map,
-    trained_receptive_field,
     untouched_share,
+    untrained,
     write_layers,
 )
 
@@ -242,6 +250,20 @@ def test_outside_share(box, share):
     assert outside_share(box, image_size=(30, 20)) == pytest.approx(share)
 
 
+def test_a_stack_in_numbers():
+    assert describe_stack(PRESETS["resnet50"], (500, 634)) == Stack(50, 483, 32, 16, 20)
+    assert describe_stack([Layer(9)], (5, 20)) == Stack(1, 9, 1, 0, 12)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_dilated_layers_keep_their_maps(factor):
+    layers = PRESETS["dilated_1_2_4"]
+    wider = dilate(layers, factor)
+    assert output_sizes(wider, 300) == output_sizes(layers, 300) == [300, 300, 300]
+    assert receptive_fields(wider)[-1].size == 1 + factor * 14
+    assert dilate([Layer(1, stride=2)], factor) == [Layer(1, stride=2)]
+
+
 # ---------------------------------------------------------------- text
 
 
@@ -288,6 +310,8 @@ def test_counts_of_the_dilated_stacks():
     dense = touch_counts([Layer(3)] * 3)
     assert dense.tolist() == [1, 3, 6, 7, 6, 3, 1]
     assert dense.sum() == gridding.sum() == 27
+    assert count_touched(gridding) == Touched(49, 120, 49)
+    assert count_touched(dense) == Touched(49, 0, 49)
 
 
 def test_a_stride_wider_than_the_kernel_leaves_holes():
@@ -355,6 +379,21 @@ def test_taps_of_aspp():
         assert boxes[0] == (-8 * rate, -8 * rate, 8 - 8 * rate, 8 - 8 * rate)
     assert tap_boxes(Layer(1), stride=1) == [(0, 0, 1, 1)]
     assert len(DENSE_ASPP_RATES) == 5
+
+
+def test_at_a_large_rate_only_the_middle_tap_is_left():
+    # Chen et al., 2017, "Rethinking", figure 4: on a 65 x 65 map a rate near 65 leaves 1 of 9.
+    def valid(rate, row, column):
+        boxes = [
+            (x1 + column, y1 + row, x2 + column, y2 + row)
+            for x1, y1, x2, y2 in tap_boxes(Layer(3, dilation=rate), stride=1)
+        ]
+        return count_inside(boxes, (65, 65))
+
+    assert valid(1, 32, 32) == valid(32, 32, 32) == 9
+    assert valid(33, 32, 32) == valid(65, 0, 0) == 1
+    assert valid(1, 0, 0) == 4
+    assert valid(1, 0, 5) == 6
 
 
 # ---------------------------------------------------------------- the effective field
@@ -461,29 +500,27 @@ def test_path_std_is_that_of_the_counts(layers):
     assert path_std(layers) == pytest.approx(variance.sqrt().item(), abs=1e-9)
 
 
-def test_the_law_of_the_square_root():
-    layers = [Layer(3)] * 40
-    assert path_std(layers) == pytest.approx(path_std(layers[:10]) * 2)
-    for weights, draws, widening in (("uniform", 1, 1), ("normal", 48, math.sqrt(2))):
-        sweep = sweep_depth(layers, [10, 40], draws=draws, weights=weights)
-        assert sweep.theoretical.tolist() == [21, 81]
-        ratio = (sweep.effective[1] / sweep.effective[0]).item()
-        assert ratio == pytest.approx(2, rel=0.12)
-        disc = math.sqrt(-2 * math.log(TWO_SIGMA) * math.pi)  # of a normal distribution with σ = 1
-        wanted = disc * widening * path_std(layers)
-        assert sweep.effective[1].item() == pytest.approx(wanted, rel=0.12)
+@pytest.mark.parametrize(
+    ("weights", "draws", "widening"), [("uniform", 1, 1), ("normal", 48, math.sqrt(2))]
+)
+def test_the_law_of_the_square_root(weights, draws, widening):
+    sweep = sweep_depth([10, 40], draws=draws, weights=weights)
+    assert sweep.theoretical.tolist() == [21, 81]
+    ratio = (sweep.effective[1] / sweep.effective[0]).item()
+    assert ratio == pytest.approx(2, rel=0.12)
+    disc = math.sqrt(-2 * math.log(TWO_SIGMA) * math.pi)  # of a normal distribution with σ = 1
+    wanted = disc * widening * math.sqrt(40 * (3**2 - 1) / 12)
+    assert sweep.effective[1].item() == pytest.approx(wanted, rel=0.12)
 
 
 def test_a_sweep_is_the_single_calls():
-    layers = [Layer(3), Layer(3, dilation=2), Layer(3, stride=2)]
-    sweep = sweep_depth(layers, [3, 1], seed=5, activation="relu", draws=3, channels=2)
+    sweep = sweep_depth([3, 1], 2, dilation=3, seed=5, activation="relu", draws=3)
     for place, depth in enumerate([3, 1]):
-        single = effective_receptive_field(
-            layers[:depth], generator(5), draws=3, channels=2, activation="relu"
-        )
+        layers = [Layer(2, dilation=3)] * depth
+        single = effective_receptive_field(layers, generator(5), draws=3, activation="relu")
         assert sweep.effective[place].item() == pytest.approx(effective_size(single))
-        assert sweep.theoretical[place] == receptive_fields(layers)[depth - 1].size
-    assert sweep_depth(layers, []).effective.shape == (0,)
+        assert sweep.theoretical[place] == receptive_fields(layers)[-1].size
+    assert sweep_depth([]).effective.shape == (0,)
 
 
 # ---------------------------------------------------------------- a trained network
@@ -501,7 +538,7 @@ def photo():
 
 @pytest.mark.parametrize("block", [0, 1, 3, 6])
 def test_mobilenets_blocks_see_what_the_preset_says(features, photo, block):
-    gradient = trained_receptive_field(features, photo, block, draws=2)
+    gradient = network_receptive_field(features, photo, block, draws=2)
     fields = receptive_fields(PRESETS["mobilenet_v2"])
     middle = output_sizes(PRESETS["mobilenet_v2"], 224)[block] // 2
     assert extent_of(gradient > 0) == fields[block].box(middle, middle)
@@ -517,16 +554,45 @@ def test_mobilenets_maps_are_as_large_as_the_preset_says(features):
 def test_a_trained_layers_gradient_is_its_kernel():
     layer = nn.Conv2d(3, 1, 5, padding=2, bias=False)
     photo = torch.full((64, 64, 3), 100, dtype=torch.uint8)
-    found = trained_receptive_field(nn.Sequential(layer), photo, 0, generator(2), draws=3)
+    found = network_receptive_field(nn.Sequential(layer), photo, 0, generator(2), draws=3)
     mixes = torch.randn(3, 1, generator=generator(2))
     wanted = layer.weight[0].abs().sum(dim=0) * mixes.abs().mean()
     assert_close(found[110:115, 110:115], wanted.detach())
     assert found.count_nonzero() == 25
 
 
+def test_random_weights_are_kaimings_and_the_network_is_left_alone(features, photo):
+    before = {name: value.clone() for name, value in features.state_dict().items()}
+    drawn = untrained(features, photo, generator(4))
+    for name, value in features.state_dict().items():
+        assert torch.equal(before[name], value)
+    for old, new in zip(features.modules(), drawn.modules(), strict=True):
+        if isinstance(new, nn.Conv2d) and new.weight.numel() > 10_000:
+            fan_in = new.weight[0].numel()
+            assert new.weight.std().item() == pytest.approx(math.sqrt(2 / fan_in), rel=0.05)
+            assert not torch.equal(old.weight, new.weight)
+    assert not any(module.training for module in drawn.modules())
+
+
+def test_random_weights_normalize_the_photo(features, photo):
+    drawn = untrained(features, photo)
+    convolution, normalization, _ = drawn[0]
+    first = normalization(convolution(imagenet_input(photo)))
+    assert_close(first.mean(dim=(0, 2, 3)), torch.zeros(32), atol=1e-3, rtol=0)
+    assert_close(first.var(dim=(0, 2, 3)), torch.ones(32), atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("block", [1, 6])
+def test_random_weights_see_the_same_box(features, photo, block):
+    drawn = untrained(features, photo)
+    middle = output_sizes(PRESETS["mobilenet_v2"], 224)[block] // 2
+    box = receptive_fields(PRESETS["mobilenet_v2"])[block].box(middle, middle)
+    assert extent_of(network_receptive_field(drawn, photo, block, draws=2) > 0) == box
+
+
 def test_the_trained_networks_own_weights_stay_as_they_are(features, photo):
     before = {name: value.clone() for name, value in features.state_dict().items()}
-    trained_receptive_field(features, photo, 2, draws=1)
+    network_receptive_field(features, photo, 2, draws=1)
     assert all(torch.equal(before[name], value) for name, value in features.state_dict().items())
     assert all(parameter.grad is None for parameter in features.parameters())
 
@@ -571,8 +637,10 @@ def test_a_layer_of_nonsense(options, message):
         (lambda: effective_receptive_field([Layer(3)], weights="zeros"), "weights is 'zeros'"),
         (lambda: effective_size(torch.zeros(0, 3)), "gradient has shape"),
         (lambda: effective_size(torch.ones(2, 2), threshold=1), "threshold is 1"),
-        (lambda: sweep_depth([Layer(3)], [2]), "depths has 2"),
-        (lambda: sweep_depth([Layer(3)], [0]), "depths has 0"),
+        (lambda: sweep_depth([0]), "layers has no entry"),
+        (lambda: describe_stack([], (5, 5)), "layers has no entry"),
+        (lambda: describe_stack([Layer(3)], (0, 5)), "input_size"),
+        (lambda: dilate([Layer(3)], 0), "factor"),
     ],
 )
 def test_bad_input_is_named(call, message):
@@ -583,6 +651,6 @@ def test_bad_input_is_named(call, message):
 def test_a_block_that_is_not_there(features, photo):
     for block in (-1, 19):
         with pytest.raises(ValueError, match=f"block is {block}"):
-            trained_receptive_field(features, photo, block)
+            network_receptive_field(features, photo, block)
     with pytest.raises(ValueError, match="draws"):
-        trained_receptive_field(features, photo, 0, draws=0)
+        network_receptive_field(features, photo, 0, draws=0)
