@@ -1,0 +1,335 @@
+"""Many descents at once: learning rates swept, basins mapped, noise averaged.
+
+Rates, starts and draws are rows of one batch; the rules of `explainers.optimizers` move them all.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from explainers.optimizers import heights, race, since, trajectories
+from explainers.surfaces import AnySurface, Number, Surface, Window, find_surface, inside
+
+# ---------------------------------------------------------------- learning rates
+
+
+@dataclass(frozen=True)
+class RateSweep:
+    """Where descents end with each of many learning rates.
+
+    Attributes:
+        rates: the learning rates.
+        height: at the end of the descent, the mean over the starts; inf where one is not finite.
+        inside: whether every start ends inside the surface's window, or at a finite point if
+            the surface has none.
+        best_rate: for each optimizer the rate of least height among those that end inside; the
+            first of all rates if none does.
+        best_height: the height that it reaches.
+    """
+
+    rates: Float[Tensor, "rates"]
+    height: Float[Tensor, "optimizers rates"]
+    inside: Bool[Tensor, "optimizers rates"]
+    best_rate: Float[Tensor, "optimizers"]
+    best_height: Float[Tensor, "optimizers"]
+
+
+def sweep_rates(
+    surface: AnySurface,
+    optimizers: Sequence[str],
+    starts: Float[Tensor, "n 2"],
+    steps: int,
+    rates: Float[Tensor, "rates"],
+) -> RateSweep:
+    """Descend with every rate from every start, all at once, for each optimizer.
+
+    Args:
+        surface, starts, steps: as in `trajectories`; at least one start.
+        optimizers: names in `OPTIMIZERS`.
+        rates: finite, from 0 on, at least one.
+
+    Raises:
+        ValueError: as `trajectories` does.
+
+    >>> rates = torch.tensor([0.01, 0.1, 0.3])
+    >>> sweep = sweep_rates("quadratic", ["sgd"], torch.tensor([[1.0, 1.0]]), 50, rates)
+    >>> sweep.best_rate, sweep.inside
+    (tensor([0.1000]), tensor([[ True,  True, False]]))
+    """
+    if len(starts) == 0 or rates.ndim != 1 or len(rates) == 0:
+        raise ValueError(
+            f"starts has {len(starts)} rows, rates has shape {list(rates.shape)}: "
+            "at least one start and one rate are needed"
+        )
+    function = find_surface(surface)
+    shape = (len(optimizers), len(rates), len(starts))
+    each_start = starts.repeat(len(rates), 1)
+    each_rate = rates.repeat_interleave(len(starts)).expand(len(optimizers), -1)
+    points = race(function, optimizers, each_start, steps, each_rate)[:, -1]
+    height = heights(function, points).reshape(shape)
+    height = height.where(height.isfinite(), math.inf).mean(dim=2)
+    if isinstance(function, Surface):
+        within = inside(points, function.window)
+    else:
+        within = points.isfinite().all(dim=-1)
+    within = within.reshape(shape).all(dim=2)
+    best_height, best = height.where(within, math.inf).min(dim=1)
+    return RateSweep(rates, height, within, rates[best], best_height)
+
+
+def fair_rates(
+    surface: AnySurface,
+    optimizers: Sequence[str],
+    starts: Float[Tensor, "n 2"],
+    steps: int,
+    rates: Float[Tensor, "rates"],
+) -> Float[Tensor, "optimizers"]:
+    """The rate that serves each optimizer best, found by the same sweep for all of them.
+
+    The best is the one that ends lowest, averaged over the starts, without leaving the map; see
+    `sweep_rates`.
+
+    Raises:
+        ValueError: as `sweep_rates` does.
+
+    >>> start, rates = torch.tensor([[1.0, 1.0]]), torch.tensor([0.01, 0.1, 1.0])
+    >>> fair_rates("quadratic", ["sgd", "adagrad"], start, 50, rates)
+    tensor([0.1000, 1.0000])
+    """
+    return sweep_rates(surface, optimizers, starts, steps, rates).best_rate
+
+
+def largest_stable_rate(curvature: Number, momentum: Number = 0.0, nesterov: bool = False) -> float:
+    """The learning rate beyond which gradient descent diverges along an axis of a bowl.
+
+    Without momentum a step multiplies the distance by 1 − lr · curvature, whose size stays below 1
+    up to 2 / curvature. With momentum μ the edge is 2 (1 + μ) / curvature, and Nesterov's is that
+    divided by 1 + 2μ.
+
+    Args:
+        curvature: the largest one of the bowl, positive.
+        momentum: in [0, 1).
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Source: Polyak, 1964; the roots of z² − (1 + μ − lr·λ) z + μ, and for Nesterov's rule of
+    z² − (1 + μ)(1 − lr·λ) z + μ (1 − lr·λ), lie inside the unit circle.
+
+    >>> largest_stable_rate(10), largest_stable_rate(10, momentum=0.9)
+    (0.2, 0.38)
+    """
+    if not 0 < curvature < math.inf:
+        raise ValueError(f"curvature is {curvature}: a positive number is needed")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}: a number in [0, 1) is needed")
+    edge = 2 * (1 + momentum) / curvature
+    return edge / (1 + 2 * momentum) if nesterov else edge
+
+
+# ---------------------------------------------------------------- where every start ends
+
+
+@dataclass(frozen=True)
+class Basins:
+    """Where descents from many starts end.
+
+    Attributes:
+        minimum: index of the minimum that each start reaches; -1 if it reaches none.
+        settled: the step from which on it stays there; -1 if it reaches none.
+        left: whether it ends outside the window.
+        height: of the surface at the end.
+    """
+
+    minimum: Int[Tensor, "n"]
+    settled: Int[Tensor, "n"]
+    left: Bool[Tensor, "n"]
+    height: Float[Tensor, "n"]
+
+
+def basins(
+    surface: AnySurface,
+    optimizer: str,
+    starts: Float[Tensor, "n 2"],
+    steps: int,
+    lr: Number,
+    minima: Float[Tensor, "minima 2"],
+    window: Window,
+    tolerance: Number = 0.1,
+) -> Basins:
+    """Which minimum each start reaches, and after how many steps.
+
+    A start reaches the minimum nearest to where it ends if that is no farther than `tolerance`.
+
+    Args:
+        surface, optimizer, starts, steps, lr: as in `trajectories`.
+        minima: points (x, y), such as `local_minima` finds; there may be none.
+        window: the map.
+        tolerance: a distance, positive.
+
+    Raises:
+        ValueError: as `trajectories` does, or if `tolerance` is not positive.
+
+    >>> starts, minima = torch.tensor([[1.0, 0.4], [1.0, -0.4]]), torch.tensor([[0.0, 1], [0, -1]])
+    >>> basins("saddle", "sgd", starts, 50, 0.1, minima, window=((-2, 2), (-2, 2)))
+    Basins(minimum=tensor([0, 1]), settled=tensor([11, 11]), left=tensor([False, False]), \
+height=tensor([...]))
+    """
+    if not 0 < tolerance < math.inf:
+        raise ValueError(f"tolerance is {tolerance}: a positive number is needed")
+    paths = trajectories(surface, optimizer, starts, steps, lr)
+    end = paths[-1]
+    nobody = torch.full_like(end[:, 0], -1, dtype=torch.int64)
+    minimum, settled = nobody, nobody
+    if len(minima) and len(starts):
+        minima = minima.to(starts)
+        nearest = torch.linalg.vector_norm(end[:, None] - minima, dim=2).nan_to_num(math.inf)
+        nearest = nearest.argmin(dim=1)
+        near = torch.linalg.vector_norm(paths - minima[nearest], dim=2) <= tolerance
+        settled = since(near)
+        minimum = nearest.where(settled >= 0, -1)
+    return Basins(minimum, settled, ~inside(end, window), heights(surface, end))
+
+
+@dataclass(frozen=True)
+class BasinCounts:
+    """How descents from many starts end.
+
+    Attributes:
+        starts: how many there are.
+        reached: how many reach a minimum.
+        lowest: how many reach a minimum as low as the lowest, within a millionth.
+        left: how many end outside the map.
+        median_steps: the median number of steps until those that reach a minimum have settled;
+            NaN if none does.
+    """
+
+    starts: int
+    reached: int
+    lowest: int
+    left: int
+    median_steps: float
+
+
+def count_basins(found: Basins, minimum_heights: Float[Tensor, "minima"]) -> BasinCounts:
+    """Count what `basins` finds; `minimum_heights` are those of its minima.
+
+    >>> starts, minima = torch.tensor([[1.0, 0.4], [1.0, 0.0]]), torch.tensor([[0.0, 1], [0, -1]])
+    >>> found = basins("saddle", "sgd", starts, 50, 0.1, minima, window=((-2, 2), (-2, 2)))
+    >>> count_basins(found, heights("saddle", minima))
+    BasinCounts(starts=2, reached=1, lowest=1, left=0, median_steps=11.0)
+    """
+    reached = found.minimum >= 0
+    low = torch.zeros_like(reached)
+    if len(minimum_heights):
+        low = minimum_heights <= minimum_heights.min() + 1e-6
+        low = reached & low[found.minimum]
+    median = found.settled[reached].double().quantile(0.5) if reached.any() else math.nan
+    return BasinCounts(
+        starts=len(reached),
+        reached=int(reached.sum()),
+        lowest=int(low.sum()),
+        left=int(found.left.sum()),
+        median_steps=float(median),
+    )
+
+
+# ---------------------------------------------------------------- noise
+
+
+@dataclass(frozen=True)
+class NoisyDescents:
+    """Heights along descents with noisy slopes, over many draws.
+
+    Attributes:
+        mean: over the draws, by level of noise, optimizer and step; inf where one is not finite.
+        low, high: a tenth of the draws lies below, a tenth above.
+    """
+
+    mean: Float[Tensor, "levels optimizers points"]
+    low: Float[Tensor, "levels optimizers points"]
+    high: Float[Tensor, "levels optimizers points"]
+
+
+def noisy_descents(
+    surface: AnySurface,
+    optimizers: Sequence[str],
+    start: Float[Tensor, "2"],
+    steps: int,
+    rates: Float[Tensor, "optimizers"],
+    levels: Float[Tensor, "levels"],
+    draws: int,
+    generator: torch.Generator,
+) -> NoisyDescents:
+    """Descend many times with normal noise on the slope, at every level of noise at once.
+
+    All levels and optimizers meet the same draws, which are only scaled.
+
+    Args:
+        surface, steps: as in `trajectories`.
+        optimizers, rates: names in `OPTIMIZERS`, and the learning rate of each.
+        start: the point (x, y).
+        levels: standard deviations of the noise on each coordinate of the slope, from 0 on.
+        draws: how many, at least 1.
+        generator: on any device.
+
+    Raises:
+        ValueError: as `trajectories` does, or if a level or `draws` is out of its range.
+
+    >>> noisy = noisy_descents(
+    ...     "quadratic", ["sgd"], torch.tensor([1.0, 1.0]), 100, torch.tensor([0.1]),
+    ...     torch.tensor([0.0, 1.0]), draws=50, generator=torch.Generator().manual_seed(0),
+    ... )
+    >>> noisy.mean[:, 0, -1]
+    tensor([3.5275e-10, 8.1400e-02])
+    """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}: at least 1 is needed")
+    if levels.ndim != 1 or not ((levels >= 0) & (levels < math.inf)).all():
+        raise ValueError("levels has another number: finite ones from 0 on are needed")
+    shape = (steps, draws, 2)
+    normal = torch.randn(shape, generator=generator, device=generator.device, dtype=start.dtype)
+    noise = (levels[:, None, None] * normal.to(start)[:, None]).flatten(1, 2)
+    starts = start.expand(len(levels) * draws, 2)
+    each_rate = rates[:, None].expand(-1, len(starts))
+    paths = race(surface, optimizers, starts, steps, each_rate, noise)
+    height = heights(surface, paths).reshape(len(optimizers), steps + 1, len(levels), draws)
+    height = height.permute(2, 0, 1, 3)
+    height = height.where(height.isfinite(), math.inf)
+    ordered = height.sort(dim=-1).values
+    tenth = (draws - 1) // 10
+    return NoisyDescents(height.mean(dim=-1), ordered[..., tenth], ordered[..., draws - 1 - tenth])
+
+
+def noise_floor(curvatures: Float[Tensor, "k"], lr: Number, noise: Number) -> float:
+    """How far above a bowl's minimum gradient descent with noisy slopes stays, on average.
+
+    Along an axis of curvature λ the variance of the distance settles where a step adds as much as
+    it takes away, at lr · noise² / (λ (2 − lr · λ)); half of λ times that is the height.
+
+    Args:
+        curvatures: of the bowl, positive.
+        lr: the learning rate, not negative.
+        noise: standard deviation on each coordinate.
+
+    Returns:
+        The height, summed over the axes; inf from lr = 2 / λ on.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Source: Bottou, Curtis and Nocedal, 2018, theorem 4.6 bounds it.
+
+    >>> noise_floor(torch.tensor([1.0, 10.0]), lr=0.1, noise=1.0)
+    0.0763...
+    """
+    if not (curvatures > 0).all():
+        raise ValueError("curvatures has another number: positive ones are needed")
+    if not (0 <= lr < math.inf and 0 <= noise < math.inf):
+        raise ValueError(f"lr is {lr}, noise is {noise}: finite numbers from 0 on are needed")
+    left = 2 - lr * curvatures
+    return float(torch.where(left > 0, lr * noise**2 / (2 * left), math.inf).sum())

@@ -1,0 +1,481 @@
+"""Optimizers: rules that turn slopes into steps, raced on surfaces of two numbers.
+
+Every rule works element by element, so thousands of starts, rates and draws of noise run at once.
+Each equals its namesake in `torch.optim` step by step, rounding included.
+"""
+
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from explainers.surfaces import SURFACES as SURFACES
+from explainers.surfaces import (
+    AnySurface,
+    Number,
+    Window,
+    find_surface,
+    gradient,
+    inside,
+)
+
+Hyper = Number | bool | tuple[Number, Number]
+Quantities = Mapping[str, Tensor]
+
+# ---------------------------------------------------------------- the rules
+#
+# A rule takes a point, its slope, the learning rate, the number of the step from 1 on, and the
+# quantities of the step before, which are zeros before the first; it returns the quantities of
+# this step, the new "point" among them. All are elementwise. Products and quotients are taken in
+# torch.optim's own order: on a chaotic path another rounding soon leads elsewhere.
+
+
+def _sgd(
+    point: Tensor,
+    slope: Tensor,
+    lr: Tensor,
+    t: int,
+    past: Quantities,
+    *,
+    momentum: Number = 0.0,
+    dampening: Number = 0.0,
+    weight_decay: Number = 0.0,
+    nesterov: bool = False,
+) -> dict[str, Tensor]:
+    """Polyak, 1964 (momentum); Sutskever et al., 2013, section 2 (Nesterov's)."""
+    g = _with_decay(slope, point, weight_decay)
+    if momentum == 0:
+        return {"g": g, "point": torch.addcmul(point, lr, g, value=-1)}
+    velocity = g if t == 1 else torch.add(momentum * past["velocity"], g, alpha=1 - dampening)
+    direction = torch.add(g, velocity, alpha=momentum) if nesterov else velocity
+    return {"g": g, "velocity": velocity, "point": torch.addcmul(point, lr, direction, value=-1)}
+
+
+def _adagrad(
+    point: Tensor,
+    slope: Tensor,
+    lr: Tensor,
+    t: int,
+    past: Quantities,
+    *,
+    lr_decay: Number = 0.0,
+    weight_decay: Number = 0.0,
+    initial_accumulator_value: Number = 0.0,
+    eps: Number = 1e-10,
+) -> dict[str, Tensor]:
+    """Duchi et al., 2011, figure 1, with diagonal matrices."""
+    g = _with_decay(slope, point, weight_decay)
+    v = torch.addcmul(past["v"] + (initial_accumulator_value if t == 1 else 0), g, g)
+    rate = lr / (1 + (t - 1) * lr_decay)
+    return {"g": g, "v": v, "point": point + -rate * g / (v.sqrt() + eps)}
+
+
+def _adadelta(
+    point: Tensor,
+    slope: Tensor,
+    lr: Tensor,
+    t: int,
+    past: Quantities,
+    *,
+    rho: Number = 0.9,
+    eps: Number = 1e-6,
+    weight_decay: Number = 0.0,
+) -> dict[str, Tensor]:
+    """Zeiler, 2012, algorithm 1, where `lr` is 1."""
+    g = _with_decay(slope, point, weight_decay)
+    v = _average_square(past["v"], g, rho)
+    delta = (past["u"] + eps).sqrt() / (v + eps).sqrt() * g
+    u = _average_square(past["u"], delta, rho)
+    new_point = torch.addcmul(point, lr, delta, value=-1)
+    return {"g": g, "v": v, "delta": delta, "u": u, "point": new_point}
+
+
+def _rmsprop(
+    point: Tensor,
+    slope: Tensor,
+    lr: Tensor,
+    t: int,
+    past: Quantities,
+    *,
+    alpha: Number = 0.99,
+    eps: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    momentum: Number = 0.0,
+    centered: bool = False,
+) -> dict[str, Tensor]:
+    """Tieleman and Hinton, 2012, lecture 6.5; centred: Graves, 2013, equations 38 to 41."""
+    g = _with_decay(slope, point, weight_decay)
+    v = spread = _average_square(past["v"], g, alpha)
+    now = {"g": g, "v": v}
+    if centered:
+        m = now["m"] = past["m"].lerp(g, 1 - alpha)
+        spread = torch.addcmul(v, m, m, value=-1).clamp(min=0)  # rounding may bring it below
+    size = spread.sqrt() + eps
+    if momentum == 0:
+        return {**now, "point": point + -lr * g / size}
+    velocity = momentum * past["velocity"] + g / size
+    new_point = torch.addcmul(point, lr, velocity, value=-1)
+    return {**now, "velocity": velocity, "point": new_point}
+
+
+def _adam(
+    point: Tensor,
+    slope: Tensor,
+    lr: Tensor,
+    t: int,
+    past: Quantities,
+    *,
+    betas: tuple[Number, Number] = (0.9, 0.999),
+    eps: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    amsgrad: bool = False,
+    decoupled_weight_decay: bool = False,
+) -> dict[str, Tensor]:
+    """Kingma and Ba, 2015, algorithm 1; Reddi et al., 2018, algorithm 2 (AMSGrad).
+
+    Decoupled: Loshchilov and Hutter, 2019, algorithm 2 (AdamW).
+    """
+    beta1, beta2 = betas
+    g = slope if decoupled_weight_decay else _with_decay(slope, point, weight_decay)
+    m, v = past["m"].lerp(g, 1 - beta1), _average_square(past["v"], g, beta2)
+    now = {"g": g, "m": m, "v": v}
+    if amsgrad:
+        v = now["v_max"] = torch.maximum(past["v_max"], v)
+    correction1, correction2 = 1 - beta1**t, 1 - beta2**t
+    if decoupled_weight_decay:
+        point = point * (1 - lr * weight_decay)
+    size = v.sqrt() / correction2**0.5 + eps
+    new_point = point + -(lr / correction1) * m / size
+    return {**now, "m_hat": m / correction1, "v_hat": v / correction2, "point": new_point}
+
+
+def _nadam(
+    point: Tensor,
+    slope: Tensor,
+    lr: Tensor,
+    t: int,
+    past: Quantities,
+    *,
+    betas: tuple[Number, Number] = (0.9, 0.999),
+    eps: Number = 1e-8,
+    weight_decay: Number = 0.0,
+    momentum_decay: Number = 4e-3,
+    decoupled_weight_decay: bool = False,
+) -> dict[str, Tensor]:
+    """Dozat, 2016, algorithm 2, with a momentum that grows towards β₁.
+
+    As in torch the product of the momenta has torch's default dtype, whatever that of the points.
+    """
+    beta1, beta2 = betas
+    g = slope if decoupled_weight_decay else _with_decay(slope, point, weight_decay)
+    m, v = past["m"].lerp(g, 1 - beta1), _average_square(past["v"], g, beta2)
+    mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (k * momentum_decay)) for k in (t, t + 1))
+    ones = torch.ones((), dtype=torch.get_default_dtype(), device=point.device)
+    product = (ones if t == 1 else past["product"]) * mu
+    until_now = product.to(point)
+    until_next = until_now * mu_next
+    v_hat = v / (1 - beta2**t)
+    size = v_hat.sqrt() + eps
+    if decoupled_weight_decay:
+        point = point * (1 - lr * weight_decay)
+    point = point + -lr * (1 - mu) / (1 - until_now) * g / size
+    point = point + -lr * mu_next / (1 - until_next) * m / size
+    m_hat = (1 - mu) / (1 - until_now) * g + mu_next / (1 - until_next) * m
+    now = {"g": g, "m": m, "v": v, "product": product}
+    return {**now, "m_hat": m_hat, "v_hat": v_hat, "point": point}
+
+
+def _with_decay(slope: Tensor, point: Tensor, weight_decay: Number) -> Tensor:
+    return torch.add(slope, point, alpha=weight_decay) if weight_decay else slope
+
+
+def _average_square(past: Tensor, values: Tensor, decay: Number) -> Tensor:
+    """A running average of squares: decay · past + (1 − decay) · values²."""
+    return torch.addcmul(decay * past, values, values, value=1 - decay)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A rule and what sets it apart from others that share it.
+
+    Attributes:
+        rule: one of the rules above.
+        own: hyper-parameters that differ from the rule's defaults.
+    """
+
+    rule: Callable[..., dict[str, Tensor]]
+    own: Mapping[str, Hyper]
+
+    @property
+    def hyper(self) -> dict[str, Hyper]:
+        """All hyper-parameters but the learning rate, as `torch.optim` names and sets them.
+
+        >>> OPTIMIZERS["nesterov"].hyper
+        {'momentum': 0.9, 'dampening': 0.0, 'weight_decay': 0.0, 'nesterov': True}
+        """
+        named = inspect.signature(self.rule).parameters.values()
+        defaults = {p.name: p.default for p in named if p.kind is p.KEYWORD_ONLY}
+        return {**defaults, **self.own}
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Optimizer(_sgd, {}),
+    "momentum": Optimizer(_sgd, {"momentum": 0.9}),
+    "nesterov": Optimizer(_sgd, {"momentum": 0.9, "nesterov": True}),
+    "adagrad": Optimizer(_adagrad, {}),
+    "adadelta": Optimizer(_adadelta, {}),
+    "rmsprop": Optimizer(_rmsprop, {}),
+    "adam": Optimizer(_adam, {}),
+    "adamw": Optimizer(_adam, {"weight_decay": 0.01, "decoupled_weight_decay": True}),
+    "nadam": Optimizer(_nadam, {}),
+    "amsgrad": Optimizer(_adam, {"amsgrad": True}),
+}
+
+# ---------------------------------------------------------------- descents
+
+
+def trajectories(
+    surface: AnySurface,
+    optimizer: str,
+    starts: Float[Tensor, "n 2"],
+    steps: int,
+    lr: Number | Float[Tensor, "n"],
+    *,
+    noise: Float[Tensor, "steps n 2"] | None = None,
+    **hyper: Hyper,
+) -> Float[Tensor, "points n 2"]:
+    """The points that an optimizer visits from each start, the start first.
+
+    A path that diverges ends in inf or NaN and stays there, as with `torch.optim`.
+
+    Args:
+        surface: a name in `SURFACES`, an expression in x and y, or a differentiable function of
+            points `[n, 2]` that gives their heights `[n]`.
+        optimizer: a name in `OPTIMIZERS`.
+        starts: points (x, y), finite.
+        steps: how many, at least 0; the result has one row more.
+        lr: the learning rate, one for all or one for each start; not negative.
+        noise: added to the slope at each step.
+        hyper: hyper-parameters of the optimizer, named as in `torch.optim`.
+
+    Raises:
+        ValueError: if a name is unknown, a number out of its range, or a shape does not fit.
+
+    >>> trajectories("quadratic", "sgd", torch.tensor([[1.0, 1.0]]), steps=2, lr=0.05)[:, 0]
+    tensor([[1.0000, 1.0000],
+            [0.9500, 0.5000],
+            [0.9025, 0.2500]])
+    """
+    racer = _racer(optimizer, lr, starts, hyper)
+    visited = [points for points, _quantities in _run(surface, [racer], starts, steps, noise)]
+    return torch.stack([starts.detach(), *(points[0] for points in visited)])
+
+
+def race(
+    surface: AnySurface,
+    optimizers: Sequence[str],
+    starts: Float[Tensor, "n 2"],
+    steps: int,
+    rates: Float[Tensor, "optimizers n"],
+    noise: Float[Tensor, "steps n 2"] | None = None,
+) -> Float[Tensor, "optimizers points n 2"]:
+    """`trajectories` of several optimizers at once, each with a rate for every start.
+
+    Raises:
+        ValueError: as `trajectories` does.
+
+    >>> start, rates = torch.tensor([[1.0, 1.0]]), torch.tensor([[0.05], [0.1]])
+    >>> race("quadratic", ["sgd", "adam"], start, steps=1, rates=rates)[:, -1, 0]
+    tensor([[0.9500, 0.5000],
+            [0.9000, 0.9000]])
+    """
+    if rates.shape != (len(optimizers), len(starts)):
+        raise ValueError(
+            f"rates has shape {list(rates.shape)}: "
+            f"[{len(optimizers)}, {len(starts)}] is needed, a rate for each optimizer and start"
+        )
+    racers = [_racer(name, lr, starts, {}) for name, lr in zip(optimizers, rates, strict=True)]
+    visited = [points for points, _quantities in _run(surface, racers, starts, steps, noise)]
+    return torch.stack([starts.detach().expand(len(racers), -1, -1), *visited], dim=1)
+
+
+@dataclass(frozen=True)
+class _Racer:
+    rule: Callable[..., dict[str, Tensor]]
+    lr: Float[Tensor, "#n 1"]
+    hyper: Mapping[str, Hyper]
+
+
+def _run(
+    surface: AnySurface, racers: Sequence[_Racer], starts: Tensor, steps: int, noise: Tensor | None
+) -> Iterator[tuple[Float[Tensor, "racers n 2"], list[dict[str, Tensor]]]]:
+    """After each step all points and each racer's quantities; one slope serves all racers."""
+    _check_starts(starts)
+    if steps < 0:
+        raise ValueError(f"steps is {steps}: 0 or more are needed")
+    if noise is not None and noise.shape != (steps, *starts.shape):
+        raise ValueError(f"noise has shape {list(noise.shape)}: {[steps, *starts.shape]} is needed")
+    function = find_surface(surface)
+    points = starts.detach().expand(len(racers), -1, -1)
+    zeros = torch.zeros_like(starts)
+    pasts: list[Quantities] = [defaultdict(lambda: zeros) for _racer in racers]
+    for t in range(1, steps + 1):
+        slopes = gradient(function, points.reshape(-1, 2)).reshape(points.shape)
+        if noise is not None:
+            slopes = slopes + noise[t - 1]
+        now = [
+            racer.rule(point, slope, racer.lr, t, past, **racer.hyper)
+            for racer, point, slope, past in zip(racers, points, slopes, pasts, strict=True)
+        ]
+        points = torch.stack([quantities["point"] for quantities in now])
+        yield points, now
+        pasts = list(now)
+
+
+def _racer(name: str, lr: Number | Tensor, starts: Tensor, hyper: Mapping[str, Hyper]) -> _Racer:
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer is {name!r}: one of {', '.join(OPTIMIZERS)} is needed")
+    optimizer = OPTIMIZERS[name]
+    rates = torch.as_tensor(lr, dtype=starts.dtype, device=starts.device)
+    if rates.ndim > 1 or (rates.ndim == 1 and len(rates) != len(starts)):
+        raise ValueError(f"lr has shape {list(rates.shape)}: one rate, or one a start, is needed")
+    if not ((rates >= 0) & (rates < math.inf)).all():
+        raise ValueError(f"lr is {lr}: finite rates from 0 on are needed")
+    _check_hyper(name, optimizer.hyper, hyper)
+    return _Racer(optimizer.rule, rates.reshape(-1, 1), {**optimizer.hyper, **hyper})
+
+
+def _check_hyper(name: str, known: Mapping[str, Hyper], given: Mapping[str, Hyper]) -> None:
+    unknown = given.keys() - known.keys()
+    if unknown:
+        raise ValueError(f"{name} has no {min(unknown)!r}: {', '.join(known)} are allowed")
+    for key, value in given.items():
+        numbers = value if isinstance(value, tuple | list) else (value,)
+        below = 1 if key == "betas" else math.inf
+        if len(numbers) != (2 if key == "betas" else 1) or not all(0 <= n < below for n in numbers):
+            allowed = "two numbers in [0, 1)" if key == "betas" else "a finite number from 0 on"
+            raise ValueError(f"{key} is {value}: {allowed} is needed")
+        if key == "rho" and numbers[0] > 1:
+            raise ValueError(f"rho is {value}: a number in [0, 1] is needed")
+    hyper = {**known, **given}
+    if hyper.get("nesterov") and (hyper["momentum"] == 0 or hyper["dampening"] != 0):
+        raise ValueError(
+            f"nesterov is True, momentum is {hyper['momentum']}, dampening is "
+            f"{hyper['dampening']}: a momentum above 0 and no dampening are needed"
+        )
+
+
+def _check_starts(starts: Tensor) -> None:
+    if starts.ndim != 2 or starts.shape[1] != 2 or not starts.is_floating_point():
+        raise ValueError(
+            f"starts is {starts.dtype} of shape {list(starts.shape)}: floats [n, 2] are needed"
+        )
+    if not starts.isfinite().all():
+        raise ValueError("starts has inf or NaN: finite points are needed")
+
+
+def heights(surface: AnySurface, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    """The height of a surface at every point of a path, or of any other tensor of points.
+
+    >>> heights("quadratic", torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
+    tensor([[0.5000, 5.0000]])
+    """
+    with torch.no_grad():
+        return find_surface(surface)(points.reshape(-1, 2)).reshape(points.shape[:-1])
+
+
+def left_at(paths: Float[Tensor, "*batch points n 2"], window: Window) -> Int[Tensor, "*batch n"]:
+    """The step at which each path leaves a window for good; -1 if it ends inside.
+
+    What is inf or NaN lies outside.
+
+    >>> path = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.5, 0.0], [9.0, 0.0], [math.nan, 0.0]])
+    >>> left_at(path[:, None], ((-1, 1), (-1, 1)))
+    tensor([3])
+    """
+    return since(~inside(paths, window))
+
+
+def since(true: Bool[Tensor, "*batch rows n"]) -> Int[Tensor, "*batch n"]:
+    """From which row on each column is true to its end; -1 if it does not end so.
+
+    >>> since(torch.tensor([[True, False], [False, True], [True, False]]))
+    tensor([ 2, -1])
+    """
+    count = true.flip(-2).long().cumprod(dim=-2).sum(dim=-2)
+    return torch.where(count > 0, true.shape[-2] - count, -1)
+
+
+# ---------------------------------------------------------------- one descent, step by step
+
+
+@dataclass(frozen=True)
+class StepDetails:
+    """Every quantity of every step of one descent.
+
+    Attributes:
+        points: the start and the point after each step.
+        height: of the surface at each of them.
+        names: of the quantities: `g` the slope (with weight decay), `velocity`, `m` and `v` the
+            running first and second moments, `m_hat` and `v_hat` the same corrected, `v_max`
+            AMSGrad's largest `v`, `delta` and `u` AdaDelta's step and its running square,
+            `product` NAdam's product of momenta, `point` the new point.
+        values: of them, by step and coordinate.
+    """
+
+    points: Float[Tensor, "points 2"]
+    height: Float[Tensor, "points"]
+    names: tuple[str, ...]
+    values: Float[Tensor, "names steps 2"]
+
+    def at(self, step: int) -> dict[str, Float[Tensor, "2"]]:
+        """The quantities of one step, the first being step 1, with what was before and changed.
+
+        Raises:
+            ValueError: if there is no such step.
+        """
+        steps = self.values.shape[1]
+        if not 1 <= step <= steps:
+            raise ValueError(f"step is {step}: a step from 1 to {steps} is needed")
+        before, after = self.points[step - 1], self.points[step]
+        now = dict(zip(self.names, self.values[:, step - 1], strict=True))
+        return {"before": before, **now, "update": after - before}
+
+
+def step_details(
+    surface: AnySurface,
+    optimizer: str,
+    start: Float[Tensor, "2"],
+    steps: int,
+    lr: Number,
+    **hyper: Hyper,
+) -> StepDetails:
+    """Follow one descent and keep what each step computes on its way.
+
+    Args:
+        surface, optimizer, steps, lr, hyper: as in `trajectories`; at least one step.
+        start: the point (x, y).
+
+    Raises:
+        ValueError: as `trajectories` does.
+
+    >>> details = step_details("quadratic", "adam", torch.tensor([1.0, 1.0]), steps=3, lr=0.1)
+    >>> details.at(1)["m"], details.at(1)["m_hat"]
+    (tensor([0.1000, 1.0000]), tensor([ 1., 10.]))
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: at least 1 is needed")
+    starts = start[None]
+    racer = _racer(optimizer, lr, starts, hyper)
+    rows = [now for _points, (now,) in _run(surface, [racer], starts, steps, noise=None)]
+    names = tuple(rows[0])
+    values = torch.stack(
+        [torch.stack([row[name].to(start).expand(1, 2)[0] for row in rows]) for name in names]
+    )
+    points = torch.cat([starts.detach(), values[names.index("point")]])
+    return StepDetails(points, heights(surface, points), names, values)

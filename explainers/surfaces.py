@@ -1,0 +1,470 @@
+"""Surfaces to descend: functions of two numbers with known minima, or typed by hand.
+
+A surface takes points `[..., 2]` and returns their heights `[...]`; autograd gives its slope.
+"""
+
+import ast
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Number = int | float
+Window = tuple[tuple[Number, Number], tuple[Number, Number]]
+AnySurface = str | Callable[[Tensor], Tensor]
+
+LONGEST_EXPRESSION = 200
+DEEPEST_EXPRESSION = 60
+LARGEST_EXPONENT = 20.0
+_NEWTON_STEPS = 60
+_MOST_MINIMA = 400
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A height above every point (x, y).
+
+    Attributes:
+        height: of x and y, elementwise.
+        window: the part of the plane worth seeing: (lowest x, highest x), (lowest y, highest y).
+        start: a point (x, y) from which the descent is worth seeing.
+        minima: the points (x, y) of least height in the window, as far as they are known.
+    """
+
+    height: Callable[[Tensor, Tensor], Tensor]
+    window: Window
+    start: tuple[Number, Number]
+    minima: tuple[tuple[Number, Number], ...] = ()
+
+    def __call__(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """The heights of points.
+
+        >>> SURFACES["rosenbrock"](torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
+        tensor([  0., 101.])
+        """
+        x, y = points.unbind(-1)
+        return self.height(x, y)
+
+
+def quadratic(condition_number: Number, degrees: Number = 0.0) -> Surface:
+    """A bowl, ½ (u² + condition_number · v²), with its axes u and v turned against x and y.
+
+    Its curvatures are 1 and `condition_number`; its minimum lies at the origin.
+
+    Args:
+        condition_number: at least 1.
+        degrees: from the x axis to the u axis, counter-clockwise.
+
+    Raises:
+        ValueError: if `condition_number` is below 1 or a number is not finite.
+
+    >>> quadratic(10)(torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
+    tensor([ 2., 20.])
+    """
+    if not 1 <= condition_number < math.inf:
+        raise ValueError(f"condition_number is {condition_number}: a number from 1 on is needed")
+    if not math.isfinite(degrees):
+        raise ValueError(f"degrees is {degrees}: a finite number is needed")
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+    def height(x: Tensor, y: Tensor) -> Tensor:
+        u, v = (cosine * x + sine * y, cosine * y - sine * x) if degrees else (x, y)
+        return (u**2 + condition_number * v**2) / 2
+
+    return Surface(height, ((-4.0, 4.0), (-4.0, 4.0)), start=(-3.2, 2.4), minima=((0.0, 0.0),))
+
+
+def _rosenbrock(x: Tensor, y: Tensor) -> Tensor:
+    return (1 - x) ** 2 + 100 * (y - x**2) ** 2
+
+
+def _beale(x: Tensor, y: Tensor) -> Tensor:
+    return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
+
+
+def _himmelblau(x: Tensor, y: Tensor) -> Tensor:
+    return (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
+
+
+def _saddle(x: Tensor, y: Tensor) -> Tensor:
+    return x**2 + (y**2 - 1) ** 2
+
+
+def _rastrigin(x: Tensor, y: Tensor) -> Tensor:
+    waves = torch.cos(2 * math.pi * x) + torch.cos(2 * math.pi * y)
+    return 20 + x**2 + y**2 - 10 * waves
+
+
+def _ackley(x: Tensor, y: Tensor) -> Tensor:
+    # The norm has slope 0 at the origin, where a square root would have none.
+    distance = torch.linalg.vector_norm(torch.stack([x, y]), dim=0) / math.sqrt(2)
+    waves = (torch.cos(2 * math.pi * x) + torch.cos(2 * math.pi * y)) / 2
+    return 20 - 20 * torch.exp(-0.2 * distance) + (math.e - torch.exp(waves))
+
+
+_HIMMELBLAU_MINIMA = (
+    (3.0, 2.0),
+    (-2.805118086952745, 3.131312518250573),
+    (-3.779310253377747, -3.283185991286170),
+    (3.584428340330492, -1.848126526964404),
+)
+
+SURFACES: dict[str, Surface] = {
+    "quadratic": quadratic(10),
+    "ravine": quadratic(100, degrees=30),
+    "rosenbrock": Surface(
+        _rosenbrock, ((-2.0, 2.0), (-1.0, 3.0)), start=(-1.2, 2.0), minima=((1.0, 1.0),)
+    ),
+    "beale": Surface(_beale, ((-1.0, 4.5), (-2.0, 2.0)), start=(0.6, 1.4), minima=((3.0, 0.5),)),
+    "himmelblau": Surface(
+        _himmelblau, ((-5.0, 5.0), (-5.0, 5.0)), start=(0.0, -1.0), minima=_HIMMELBLAU_MINIMA
+    ),
+    "saddle": Surface(
+        _saddle,
+        ((-2.0, 2.0), (-2.0, 2.0)),
+        start=(-1.6, 0.04),
+        minima=((0.0, 1.0), (0.0, -1.0)),
+    ),
+    "rastrigin": Surface(
+        _rastrigin, ((-5.0, 5.0), (-5.0, 5.0)), start=(-3.4, 2.7), minima=((0.0, 0.0),)
+    ),
+    "ackley": Surface(_ackley, ((-5.0, 5.0), (-5.0, 5.0)), start=(-3.4, 2.7), minima=((0.0, 0.0),)),
+}
+"""Surfaces by name.
+
+`quadratic` is `quadratic(10)`, and `ravine` is `quadratic(100)` turned by 30°. `saddle` is
+x² + (y² − 1)²: a saddle of height 1 at the origin between two minima. The others are the usual
+test functions (Rosenbrock, 1960; Beale, 1958; Himmelblau, 1972; Rastrigin, 1974; Ackley, 1987);
+all have least height 0.
+"""
+
+
+def find_surface(surface: AnySurface) -> Callable[[Tensor], Tensor]:
+    """What is meant by a surface: a name, an expression in x and y, or the surface itself.
+
+    Raises:
+        ValueError: if a text is neither a name in `SURFACES` nor an expression; see
+            `parse_expression`.
+
+    >>> find_surface("x**2 + y")(torch.tensor([[2.0, 1.0]]))
+    tensor([5.])
+    """
+    if isinstance(surface, str):
+        return SURFACES[surface] if surface in SURFACES else parse_expression(surface)
+    return surface
+
+
+def gradient(surface: AnySurface, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+    """The slope of a surface at each point, by automatic differentiation.
+
+    >>> gradient("quadratic", torch.tensor([[1.0, 1.0]]))
+    tensor([[ 1., 10.]])
+    """
+    points = points.detach().requires_grad_()
+    with torch.enable_grad():
+        total = find_surface(surface)(points).sum()
+    slope: Tensor = torch.autograd.grad(total, points)[0]
+    return slope
+
+
+def curvatures(surface: AnySurface, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+    """The least and the largest curvature at each point: the eigenvalues of the Hessian.
+
+    >>> curvatures("quadratic", torch.tensor([[0.0, 0.0]]))
+    tensor([[ 1., 10.]])
+    """
+    hessian = _slope_and_hessian(find_surface(surface), points)[1]
+    eigenvalues: Tensor = torch.linalg.eigvalsh(hessian)
+    return eigenvalues
+
+
+def _slope_and_hessian(
+    function: Callable[[Tensor], Tensor], points: Tensor
+) -> tuple[Tensor, Tensor]:
+    points = points.detach().requires_grad_()
+    with torch.enable_grad():
+        total = function(points).sum()
+        slope = torch.autograd.grad(total, points, create_graph=True)[0]
+        slope = slope + 0 * points  # or a constant slope would have no derivative
+        rows = [
+            torch.autograd.grad(part.sum(), points, retain_graph=True)[0]
+            for part in slope.unbind(1)
+        ]
+    return slope.detach(), torch.stack(rows, dim=1)
+
+
+def lattice(
+    window: Window,
+    columns: int,
+    rows: int,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "rows columns 2"]:
+    """Points that fill a window evenly, its border included, by rising y and then by rising x.
+
+    Raises:
+        ValueError: if there are fewer than two columns or rows, or the window is empty.
+
+    >>> lattice(((0, 2), (0, 1)), columns=3, rows=2).tolist()
+    [[[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]]
+    """
+    if columns < 2 or rows < 2:
+        raise ValueError(f"columns, rows is {columns}, {rows}: at least 2 of each are needed")
+    _check_window(window)
+    x = torch.linspace(*window[0], columns, device=device, dtype=dtype)
+    y = torch.linspace(*window[1], rows, device=device, dtype=dtype)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def local_minima(
+    surface: AnySurface,
+    window: Window,
+    resolution: int = 201,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Float[Tensor, "minima 2"]:
+    """Every local minimum inside a window, by rising height.
+
+    From each point of a lattice that lies below its neighbours a damped Newton's method descends;
+    of ends nearer to each other than the lattice's spacing the lowest stays. Minima as near as
+    that may be missed, a flat floor gives one point at most, and no more than 400 are returned.
+
+    Args:
+        surface: a name, an expression, or a function of points.
+        window: where to look; a point on its border is no minimum.
+        resolution: columns and rows of the lattice, at least 4.
+        device, dtype: of the result.
+
+    Source: Levenberg, 1944; Marquardt, 1963 (the damping).
+
+    >>> local_minima("x**2 + (y**2 - 1)**2 - y", ((-2, 2), (-2, 2)))[:, 1]
+    tensor([ 1.1072, -0.8376], dtype=torch.float64)
+    """
+    if resolution < 4:
+        raise ValueError(f"resolution is {resolution}: at least 4 is needed")
+    function = find_surface(surface)
+    points = lattice(window, resolution, resolution, device=device, dtype=dtype)
+    with torch.no_grad():
+        height = function(points.reshape(-1, 2)).reshape(resolution, resolution)
+    ends = _descend(function, points[1:-1, 1:-1][_below_neighbours(height)][:_MOST_MINIMA])
+    ends = ends[inside(ends, window)]
+    ends = ends[function(ends).argsort()]
+    spacing = points[1, 1] - points[0, 0]
+    near = ((ends[:, None] - ends).abs() < spacing).all(dim=2)
+    return ends[~near.tril(diagonal=-1).any(dim=1)]
+
+
+def _descend(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """Newton's method, damped more after each step that would lead up and less after others."""
+    damping = torch.ones_like(points[:, :1])
+    height = function(points)
+    for _step in range(_NEWTON_STEPS):
+        slope, hessian = _slope_and_hessian(function, points)
+        bent, axes = torch.linalg.eigh(hessian.nan_to_num(0.0, 0.0, 0.0))
+        along = (axes.mT @ slope[:, :, None])[:, :, 0] / (bent.abs() + damping)
+        tried = points - (axes @ along[:, :, None])[:, :, 0]
+        tried_height = function(tried)
+        down = (tried_height < height)[:, None]
+        points = tried.where(down, points)
+        height = tried_height.where(down[:, 0], height)
+        damping = torch.where(down, damping / 4, damping * 4)
+    return points
+
+
+def inside(points: Float[Tensor, "*batch 2"], window: Window) -> Bool[Tensor, "*batch"]:
+    """Whether each point lies inside a window, border included; NaN lies nowhere.
+
+    >>> inside(torch.tensor([[0.0, 1.0], [2.0, 0.0], [math.nan, 0.0]]), ((0, 1), (0, 1)))
+    tensor([ True, False, False])
+    """
+    _check_window(window)
+    low, high = points.new_tensor(window).unbind(1)
+    return ((points >= low) & (points <= high)).all(dim=-1)
+
+
+def _below_neighbours(height: Tensor) -> Tensor:
+    """Which inner points lie below their eight neighbours; of equal ones the first counts."""
+    rows, columns = height.shape
+    inner = height[1:-1, 1:-1]
+    below = torch.ones_like(inner, dtype=torch.bool)
+    for row in range(3):
+        for column in range(3):
+            other = height[row : rows - 2 + row, column : columns - 2 + column]
+            if (row, column) < (1, 1):
+                below &= inner < other
+            elif (row, column) > (1, 1):
+                below &= inner <= other
+    return below
+
+
+def _check_window(window: Window) -> None:
+    for low, high in window:
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"window is {window}: two finite rising pairs are needed")
+
+
+# ---------------------------------------------------------------- expressions
+
+
+class Reason(StrEnum):
+    """Why a text is no surface."""
+
+    LENGTH = "length"
+    DEPTH = "depth"
+    SYNTAX = "syntax"
+    OPERATION = "operation"
+    NAME = "name"
+    NUMBER = "number"
+    EXPONENT = "exponent"
+    CONSTANT = "constant"
+
+
+class ExpressionError(ValueError):
+    """A text that is no surface.
+
+    Attributes:
+        reason: what is wrong.
+        part: the part of the text that is.
+    """
+
+    def __init__(self, reason: Reason, part: str, allowed: str) -> None:
+        super().__init__(f"expression has {part!r}: {allowed}")
+        self.reason = reason
+        self.part = part
+
+
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "tan": torch.tan,
+    "exp": torch.exp,
+    "log": torch.log,
+    "sqrt": torch.sqrt,
+    "abs": torch.abs,
+    "tanh": torch.tanh,
+}
+_CONSTANTS = {"pi": math.pi, "e": math.e}
+_OPERATIONS: dict[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
+    ast.Add: torch.add,
+    ast.Sub: torch.sub,
+    ast.Mult: torch.mul,
+    ast.Div: torch.div,
+}
+_WRITTEN_OTHERWISE = str.maketrans(
+    {"^": "**", "²": "**2", "³": "**3", "−": "-", "×": "*", "·": "*", "π": "pi"}
+    | dict(zip("（）＋－＊／", "()+-*/", strict=True))
+)
+
+
+def parse_expression(text: str, window: Window = ((-5.0, 5.0), (-5.0, 5.0))) -> Surface:
+    """The surface that an expression in x and y describes.
+
+    Allowed are numbers, x, y, pi, e, + - * / **, parentheses, and sin cos tan exp log sqrt abs
+    tanh; ^ means ** here. An exponent is a number of at most 20 in size. Outside of its domain an
+    expression is NaN, as in torch. Nothing of the text is ever executed.
+
+    Args:
+        text: at most 200 characters.
+        window: of the surface; its start lies a fifth from the left and from the top.
+
+    Raises:
+        ExpressionError: a ValueError that names what is wrong; see `Reason`.
+
+    >>> parse_expression("(x - 1)^2 + abs(y)")(torch.tensor([[3.0, -0.5]]))
+    tensor([4.5000])
+    """
+    _check_window(window)
+    tree = _parsed(text)
+    _check(tree)
+    if not any(isinstance(node, ast.Name) and node.id in "xy" for node in ast.walk(tree)):
+        raise ExpressionError(Reason.CONSTANT, text, "x or y is needed")
+    (left, right), (bottom, top) = window
+    start = (left + (right - left) / 5, top - (top - bottom) / 5)
+    return Surface(lambda x, y: _value(tree, {"x": x, "y": y}), window, start)
+
+
+def _parsed(text: str) -> ast.expr:
+    if len(text) > LONGEST_EXPRESSION:
+        allowed = f"at most {LONGEST_EXPRESSION} characters are allowed"
+        raise ExpressionError(Reason.LENGTH, f"{text[:20]}…", allowed)
+    written = text.translate(_WRITTEN_OTHERWISE).strip()
+    try:
+        return ast.parse(written, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        allowed = "an expression such as x**2 + 3*y**2 is needed"
+        raise ExpressionError(Reason.SYNTAX, text, allowed) from None
+
+
+def _check(node: ast.expr, depth: int = 1) -> None:
+    """Let nothing through that `_value` does not know."""
+    if depth > DEEPEST_EXPRESSION:
+        allowed = f"at most {DEEPEST_EXPRESSION} operations inside each other are allowed"
+        raise ExpressionError(Reason.DEPTH, "…", allowed)
+    match node:
+        case ast.Constant(value=bool()) | ast.Constant(value=complex() | str() | bytes()):
+            raise _unknown(node)
+        case ast.Constant(value=int() | float() as number):
+            if not math.isfinite(number):
+                raise ExpressionError(Reason.NUMBER, str(number), "finite numbers are needed")
+        case ast.Name(id=name):
+            if name not in {"x", "y", *_CONSTANTS}:
+                allowed = "x, y, pi, e and functions followed by ( are allowed"
+                raise ExpressionError(Reason.NAME, name, allowed)
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
+            _check(operand, depth + 1)
+        case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
+            _check(base, depth + 1)
+            _exponent(exponent)
+        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATIONS:
+            _check(left, depth + 1)
+            _check(right, depth + 1)
+        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]):
+            if name not in _FUNCTIONS:
+                allowed = f"{', '.join(_FUNCTIONS)} are allowed"
+                raise ExpressionError(Reason.NAME, name, allowed)
+            _check(argument, depth + 1)
+        case _:
+            raise _unknown(node)
+
+
+def _unknown(node: ast.expr) -> ExpressionError:
+    part = ast.unparse(node)
+    allowed = "numbers, x, y, + - * / ** and functions of one number are allowed"
+    return ExpressionError(Reason.OPERATION, part, allowed)
+
+
+def _exponent(node: ast.expr) -> float:
+    """The number that an exponent is."""
+    sign = 1.0
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        sign, node = -1.0, node.operand
+    value = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value > LARGEST_EXPONENT:
+        allowed = f"an exponent is a number of at most {LARGEST_EXPONENT:g} in size"
+        raise ExpressionError(Reason.EXPONENT, ast.unparse(node), allowed)
+    return sign * value
+
+
+def _value(node: ast.expr, at: dict[str, Tensor]) -> Tensor:
+    """What a checked expression comes to."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return at["x"].new_tensor(float(number))
+        case ast.Name(id=name):
+            return at[name] if name in at else at["x"].new_tensor(_CONSTANTS[name])
+        case ast.UnaryOp(op=operator, operand=operand):
+            value = _value(operand, at)
+            return -value if isinstance(operator, ast.USub) else value
+        case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
+            return _value(base, at) ** _exponent(exponent)
+        case ast.BinOp(left=left, op=operator, right=right):
+            return _OPERATIONS[type(operator)](_value(left, at), _value(right, at))
+        case ast.Call(func=ast.Name(id=name), args=[argument]):
+            return _FUNCTIONS[name](_value(argument, at))
+    raise _unknown(node)

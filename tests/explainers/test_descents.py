@@ -1,0 +1,285 @@
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from explainers.descents import (
+    Basins,
+    basins,
+    count_basins,
+    fair_rates,
+    largest_stable_rate,
+    noise_floor,
+    noisy_descents,
+    sweep_rates,
+)
+from explainers.optimizers import OPTIMIZERS, SURFACES, heights, trajectories
+from explainers.surfaces import lattice, local_minima, quadratic
+
+ALL = list(OPTIMIZERS)
+SQUARE = ((-2, 2), (-2, 2))
+
+
+def numbers(values, dtype=torch.float64):
+    return torch.tensor(values, dtype=dtype)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+class TestRates:
+    RATES = torch.logspace(-4, 1, 26, dtype=torch.float64)
+    STARTS = numbers([[1.0, 1.5], [-1.0, 0.5]])
+
+    def test_each_rate_equals_its_own_descent(self):
+        sweep = sweep_rates("himmelblau", ALL, self.STARTS, 40, self.RATES)
+        assert sweep.height.shape == sweep.inside.shape == (10, 26)
+        for row, optimizer in enumerate(ALL):
+            for column in (0, 10, 15, 25):
+                rate = self.RATES[column].item()
+                end = trajectories("himmelblau", optimizer, self.STARTS, 40, rate)[-1]
+                height = SURFACES["himmelblau"](end)
+                wanted = height.mean() if height.isfinite().all() else numbers(math.inf)
+                assert_close(sweep.height[row, column], wanted, rtol=1e-6, atol=1e-9)
+                at_home = bool((end.abs() <= 5).all())
+                assert sweep.inside[row, column] == at_home
+
+    def test_the_best_rate_is_the_lowest_inside(self):
+        sweep = sweep_rates("rosenbrock", ALL, self.STARTS, 60, self.RATES)
+        for row in range(len(ALL)):
+            seen = [
+                (height, rate)
+                for height, within, rate in zip(
+                    sweep.height[row].tolist(),
+                    sweep.inside[row].tolist(),
+                    self.RATES.tolist(),
+                    strict=True,
+                )
+                if within
+            ]
+            assert (sweep.best_height[row], sweep.best_rate[row]) == min(seen)
+
+    def test_a_fall_without_end_is_not_the_best(self):
+        """x² − y² has no minimum: of those that stay on the map the lowest wins."""
+        rates = self.RATES
+        best = fair_rates("x**2 - y**2", ["sgd"], numbers([[1.0, 0.1]]), 100, rates)
+        end = trajectories("x**2 - y**2", "sgd", numbers([[1.0, 0.1]]), 100, best.item())[-1]
+        assert (end.abs() <= 5).all()
+
+    def test_where_no_rate_stays_the_first_is_taken(self):
+        sweep = sweep_rates("x", ["sgd"], numbers([[-5.0, 0.0]]), 5, numbers([1.0, 2.0]))
+        assert not sweep.inside.any()
+        assert sweep.best_rate.tolist() == [1.0]
+        assert sweep.best_height.tolist() == [math.inf]
+
+    def test_a_function_without_window_counts_finite_ends(self):
+        sweep = sweep_rates(lambda p: p[:, 0] ** 4, ["sgd"], self.STARTS, 40, numbers([0.1, 1e3]))
+        assert sweep.inside.tolist() == [[True, False]]
+        assert sweep.height[0, 1] == math.inf
+
+    def test_no_rates_or_starts(self):
+        with pytest.raises(ValueError, match="at least one start and one rate"):
+            sweep_rates("beale", ["sgd"], self.STARTS[:0], 3, self.RATES)
+        with pytest.raises(ValueError, match="at least one start and one rate"):
+            fair_rates("beale", ["sgd"], self.STARTS, 3, self.RATES[:0])
+
+    def test_dtype_and_device(self, dtype, device):
+        starts, rates = self.STARTS.to(device, dtype), self.RATES.to(device, dtype)
+        sweep = sweep_rates("beale", ["sgd", "adam"], starts, 5, rates)
+        assert (sweep.height.dtype, sweep.height.device.type) == (dtype, device.type)
+        assert sweep.best_rate.dtype == dtype
+
+
+class TestEdge:
+    @pytest.mark.parametrize("condition_number", [1, 333])
+    @pytest.mark.parametrize(
+        ("optimizer", "momentum"), [("sgd", 0.0), ("momentum", 0.9), ("nesterov", 0.9)]
+    )
+    def test_below_it_converges_and_above_it_diverges(self, condition_number, optimizer, momentum):
+        edge = largest_stable_rate(condition_number, momentum, nesterov=optimizer == "nesterov")
+        start = numbers([[0.0, 1.0]])
+        rates = numbers([0.98 * edge, 1.02 * edge])
+        path = trajectories(
+            quadratic(condition_number), optimizer, start.expand(2, 2), 1000, rates
+        )[:, :, 1].abs()
+        assert path[-1, 0] < 1e-3
+        assert path[-1, 1] > 1e3
+
+    def test_on_the_edge_gradient_descent_swings_for_ever(self):
+        path = trajectories("quadratic", "sgd", numbers([[0.0, 1.0]]), 9, largest_stable_rate(10))
+        assert_close(path[:, 0, 1], numbers([1.0, -1] * 5))
+
+    @pytest.mark.parametrize("curvature", [0, -1, math.inf, math.nan])
+    def test_a_bowl_must_be_curved_upwards(self, curvature):
+        with pytest.raises(ValueError, match="curvature is"):
+            largest_stable_rate(curvature)
+
+    @pytest.mark.parametrize("momentum", [-0.1, 1.0, math.nan])
+    def test_momentum_out_of_range(self, momentum):
+        with pytest.raises(ValueError, match="momentum is"):
+            largest_stable_rate(1, momentum)
+
+
+class TestBasins:
+    def saddle(self, starts, steps=60, lr=0.05, **options):
+        minima = numbers([[0.0, 1.0], [0.0, -1.0]])
+        return basins("saddle", "sgd", starts, steps, lr, minima, SQUARE, **options)
+
+    def test_the_saddle_divides_the_plane_in_two(self):
+        starts = lattice(SQUARE, 41, 40, dtype=torch.float64).reshape(-1, 2)
+        found = self.saddle(starts)
+        assert (found.minimum == (starts[:, 1] < 0)).all()
+        assert not found.left.any()
+        assert_close(found.height, torch.zeros_like(found.height), atol=1e-3, rtol=0)
+
+    def test_settled_is_the_first_step_within_reach_for_good(self):
+        starts = numbers([[1.5, 0.3], [0.0, 1.0], [0.0, 1.05]])
+        found = self.saddle(starts, tolerance=0.1)
+        path = trajectories("saddle", "sgd", starts, 60, 0.05)
+        near = (path - numbers([0.0, 1.0])).norm(dim=2) <= 0.1
+        step = int(found.settled[0])
+        assert near[step:, 0].all()
+        assert not near[step - 1, 0]
+        assert found.settled[1:].tolist() == [0, 0]
+
+    def test_what_reaches_none(self):
+        starts = numbers([[0.0, 0.0], [1.0, 0.0]])
+        found = self.saddle(starts)
+        assert found.minimum.tolist() == found.settled.tolist() == [-1, -1]
+        assert not found.left.any()
+        assert_close(found.height, numbers([1.0, 1.0]), atol=1e-3, rtol=0)
+
+    def test_what_leaves_the_map(self):
+        found = self.saddle(numbers([[0.5, 0.5]]), lr=1.5)
+        assert (found.left.tolist(), found.minimum.tolist()) == ([True], [-1])
+
+    def test_no_minima_and_no_starts(self):
+        found = basins("x", "sgd", numbers([[0.0, 0.0]]), 3, 0.1, torch.zeros(0, 2), SQUARE)
+        assert found.minimum.tolist() == [-1]
+        assert self.saddle(torch.zeros(0, 2, dtype=torch.float64)).minimum.shape == (0,)
+
+    def test_himmelblaus_four(self):
+        window = SURFACES["himmelblau"].window
+        starts = lattice(window, 30, 30).reshape(-1, 2)
+        minima = local_minima("himmelblau", window)
+        found = basins("himmelblau", "sgd", starts, 200, 0.01, minima, window)
+        assert found.minimum.unique().tolist() == [0, 1, 2, 3]
+        for number in range(4):
+            at_home = (starts - minima[number]).norm(dim=1) < 0.5
+            assert (found.minimum[at_home] == number).all()
+
+    @pytest.mark.parametrize("tolerance", [0, -1, math.inf, math.nan])
+    def test_a_tolerance_that_is_none(self, tolerance):
+        with pytest.raises(ValueError, match="tolerance is"):
+            self.saddle(numbers([[0.0, 0.0]]), tolerance=tolerance)
+
+    def test_counts(self):
+        found = Basins(
+            minimum=torch.tensor([0, 1, 1, -1, -1, 2]),
+            settled=torch.tensor([4, 2, 9, -1, -1, 8]),
+            left=torch.tensor([False, False, False, True, False, False]),
+            height=torch.zeros(6),
+        )
+        counts = count_basins(found, numbers([0.0, 0.5, 1e-9]))
+        assert (counts.starts, counts.reached, counts.lowest, counts.left) == (6, 4, 2, 1)
+        assert counts.median_steps == 6
+
+    def test_counts_of_nothing(self):
+        starts = torch.zeros(0, 2, dtype=torch.float64)
+        counts = count_basins(self.saddle(starts), numbers([0.0, 0.0]))
+        assert (counts.starts, counts.reached, counts.left) == (0, 0, 0)
+        assert math.isnan(counts.median_steps)
+        found = basins("x", "sgd", numbers([[0.0, 0.0]]), 3, 0.1, torch.zeros(0, 2), SQUARE)
+        assert count_basins(found, torch.zeros(0)).lowest == 0
+
+
+class TestNoise:
+    def descend(self, levels=(0.0, 1.0), seed=0, **options):
+        given = {
+            "surface": "quadratic",
+            "optimizers": ["sgd", "adam"],
+            "start": numbers([1.0, 1.0]),
+            "steps": 30,
+            "rates": numbers([0.05, 0.1]),
+            "levels": numbers(levels),
+            "draws": 20,
+        }
+        return noisy_descents(**{**given, **options}, generator=generator(seed))
+
+    def test_without_noise_every_draw_is_the_plain_descent(self):
+        noisy = self.descend()
+        for row, (optimizer, rate) in enumerate([("sgd", 0.05), ("adam", 0.1)]):
+            path = trajectories("quadratic", optimizer, numbers([[1.0, 1.0]]), 30, rate)
+            plain = heights("quadratic", path)[:, 0]
+            for part in (noisy.mean, noisy.low, noisy.high):
+                assert part.shape == (2, 2, 31)
+                assert_close(part[0, row], plain)
+
+    def test_the_same_seed_gives_the_same_and_another_another(self):
+        once, again, other = self.descend(), self.descend(), self.descend(seed=1)
+        assert torch.equal(once.mean, again.mean)
+        assert not torch.equal(once.mean[1], other.mean[1])
+
+    def test_levels_share_their_draws(self):
+        alone = self.descend(levels=(1.0,))
+        assert_close(alone.mean[0], self.descend(levels=(0.0, 0.5, 1.0)).mean[2])
+
+    def test_mean_and_tenths_of_draws_seen_one_by_one(self):
+        noisy = self.descend(levels=(2.0,), draws=25)
+        draws = torch.randn(30, 25, 2, dtype=torch.float64, generator=generator())
+        paths = [
+            trajectories("quadratic", "sgd", numbers([[1.0, 1.0]]), 30, 0.05, noise=2 * one)
+            for one in draws[:, :, None].unbind(1)
+        ]
+        seen = torch.stack([heights("quadratic", path)[:, 0] for path in paths])
+        assert_close(noisy.mean[0, 0], seen.mean(dim=0))
+        assert ((seen < noisy.low[0, 0]).sum(dim=0) <= 2).all()
+        assert ((seen <= noisy.low[0, 0]).sum(dim=0) >= 3).all()
+        assert ((seen > noisy.high[0, 0]).sum(dim=0) <= 2).all()
+        assert ((seen >= noisy.high[0, 0]).sum(dim=0) >= 3).all()
+
+    def test_one_draw_has_no_spread(self):
+        noisy = self.descend(draws=1)
+        assert torch.equal(noisy.low, noisy.mean)
+        assert torch.equal(noisy.high, noisy.mean)
+
+    def test_what_diverges_is_infinite(self):
+        noisy = self.descend(steps=600, rates=numbers([5.0, 0.1]))
+        assert noisy.mean[0, 0, -1] == math.inf
+        assert noisy.mean[0, 1, -1].isfinite()
+
+    @pytest.mark.parametrize("levels", [(-1.0,), (math.nan,), (math.inf,)])
+    def test_bad_levels(self, levels):
+        with pytest.raises(ValueError, match="levels has"):
+            self.descend(levels=levels)
+
+    def test_no_draws(self):
+        with pytest.raises(ValueError, match="draws is 0"):
+            self.descend(draws=0)
+
+    @pytest.mark.parametrize("lr", [0.01, 0.19])
+    def test_the_floor_is_where_noisy_descents_end(self, lr):
+        """Averaged over many draws and late steps the height meets the formula within 5 %."""
+        start, rates = numbers([0.0, 0.0]), numbers([lr])
+        noisy = noisy_descents(
+            "quadratic", ["sgd"], start, 1500, rates, numbers([0.7]), 400, generator()
+        )
+        floor = noise_floor(numbers([1.0, 10.0]), lr, 0.7)
+        late = noisy.mean[0, 0, 800:].mean().item()
+        assert late == pytest.approx(floor, rel=0.05)
+
+    def test_floors(self):
+        assert noise_floor(numbers([1.0]), lr=1.0, noise=2.0) == 2.0  # 1 · 4 / (2 · (2 − 1))
+        assert noise_floor(numbers([1.0, 10.0]), lr=0.2, noise=1.0) == math.inf
+        assert noise_floor(numbers([1.0, 10.0]), lr=0.1, noise=0.0) == 0.0
+        assert noise_floor(numbers([1.0, 10.0]), lr=0.0, noise=1.0) == 0.0
+
+    def test_bad_floors(self):
+        with pytest.raises(ValueError, match="curvatures has"):
+            noise_floor(numbers([0.0, 1.0]), 0.1, 1.0)
+        with pytest.raises(ValueError, match=r"lr is -0\.1"):
+            noise_floor(numbers([1.0]), -0.1, 1.0)
+        with pytest.raises(ValueError, match="noise is inf"):
+            noise_floor(numbers([1.0]), 0.1, math.inf)

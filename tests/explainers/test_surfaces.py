@@ -1,0 +1,352 @@
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from explainers.surfaces import (
+    DEEPEST_EXPRESSION,
+    LONGEST_EXPRESSION,
+    SURFACES,
+    ExpressionError,
+    Reason,
+    curvatures,
+    find_surface,
+    gradient,
+    inside,
+    lattice,
+    local_minima,
+    parse_expression,
+    quadratic,
+)
+
+SQUARE = ((-2, 2), (-2, 2))
+
+
+def points_in(window, count=50, dtype=torch.float64, device=None):
+    corners = torch.tensor(window, dtype=torch.float64)
+    drawn = torch.rand(count, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return (corners[:, 0] + drawn * (corners[:, 1] - corners[:, 0])).to(device, dtype)
+
+
+def numbers(values, dtype=torch.float64):
+    return torch.tensor(values, dtype=dtype)
+
+
+class TestNamed:
+    @pytest.mark.parametrize("name", SURFACES)
+    def test_minima_are_the_lowest_points_of_the_window(self, name):
+        surface = SURFACES[name]
+        minima = numbers(surface.minima)
+        assert inside(minima, surface.window).all()
+        assert_close(surface(minima), torch.zeros(len(minima), dtype=torch.float64))
+        assert (surface(points_in(surface.window, 5000)) > 0).all()
+        assert_close(gradient(name, minima), torch.zeros_like(minima), atol=1e-12, rtol=0)
+
+    @pytest.mark.parametrize("name", SURFACES)
+    def test_every_global_minimum_is_listed_and_no_other(self, name):
+        surface = SURFACES[name]
+        found = local_minima(name, surface.window)
+        lowest = found[surface(found) < 1e-8]
+        distance = (lowest[:, None] - numbers(surface.minima)).norm(dim=2)
+        assert (distance.min(dim=1).values < 1e-6).all()
+        assert (distance.min(dim=0).values < 1e-6).all()
+
+    @pytest.mark.parametrize("name", SURFACES)
+    def test_the_start_lies_inside_and_is_no_minimum(self, name):
+        surface = SURFACES[name]
+        start = numbers([surface.start])
+        assert inside(start, surface.window).all()
+        assert (surface(start) > 0.1).all()
+
+    @pytest.mark.parametrize(
+        ("name", "point", "height"),
+        [
+            ("quadratic", (2, 2), 22),
+            ("rosenbrock", (-1.2, 1), 24.2),  # the customary start, Rosenbrock 1960
+            ("beale", (1, 1), 14.203125),  # More, Garbow and Hillstrom 1981, problem 5
+            ("himmelblau", (0, 0), 170),
+            ("himmelblau", (-0.270845, -0.923039), 181.617),  # its highest point between
+            ("saddle", (0, 0), 1),
+            ("rastrigin", (0.5, 0), 20.25),
+            ("ackley", (1, 0), 20 + math.e - 20 * math.exp(-0.2 * 0.5**0.5) - math.e),
+        ],
+    )
+    def test_heights(self, name, point, height):
+        assert_close(SURFACES[name](numbers(point)), numbers(height * 1.0), atol=1e-3, rtol=0)
+
+    @pytest.mark.parametrize("name", SURFACES)
+    def test_any_shape_dtype_and_device(self, name, dtype, device):
+        points = points_in(SURFACES[name].window, 12, dtype, device)
+        flat = SURFACES[name](points)
+        assert (flat.shape, flat.dtype, flat.device.type) == ((12,), dtype, device.type)
+        assert_close(SURFACES[name](points.reshape(3, 4, 2)), flat.reshape(3, 4))
+        assert SURFACES[name](points[0]).shape == ()
+        assert SURFACES[name](points[:0]).shape == (0,)
+
+    def test_the_ravine_is_a_turned_quadratic(self):
+        """Along its axes a turned bowl has the heights of a straight one."""
+        angle = math.radians(30)
+        along = numbers([[math.cos(angle), math.sin(angle)]])
+        across = numbers([[-math.sin(angle), math.cos(angle)]])
+        assert_close(SURFACES["ravine"](along), numbers([0.5]))
+        assert_close(SURFACES["ravine"](across), numbers([50.0]))
+
+    @pytest.mark.parametrize("condition_number", [1, 7.5, 1e4])
+    @pytest.mark.parametrize("degrees", [0, 45, -120])
+    def test_the_condition_number_is_the_ratio_of_curvatures(self, condition_number, degrees):
+        found = curvatures(quadratic(condition_number, degrees), points_in(SQUARE, 3))
+        assert_close(found, numbers([[1.0, condition_number]] * 3))
+
+    @pytest.mark.parametrize("condition_number", [0.5, 0, -1, math.inf, math.nan])
+    def test_a_condition_number_out_of_range(self, condition_number):
+        with pytest.raises(ValueError, match=r"condition_number is .*from 1 on"):
+            quadratic(condition_number)
+        with pytest.raises(ValueError, match="degrees is nan"):
+            quadratic(1, math.nan)
+
+
+class TestSlopes:
+    @pytest.mark.parametrize("name", [*SURFACES, "x**3 - sin(x*y) / 2 + exp(-y)"])
+    def test_gradient_by_finite_differences(self, name):
+        function = find_surface(name)
+        points = points_in(SQUARE)
+        for axis, slope in enumerate(gradient(name, points).T):
+            shift = torch.zeros(2, dtype=torch.float64)
+            shift[axis] = 1e-6
+            difference = (function(points + shift) - function(points - shift)) / 2e-6
+            assert_close(slope, difference, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("name", [*SURFACES, "x**3 - sin(x*y) / 2 + exp(-y)"])
+    def test_curvatures_by_finite_differences(self, name):
+        points = points_in(SQUARE, 20)
+        columns = []
+        for shift in numbers([[1e-6, 0], [0, 1e-6]]):
+            change = gradient(name, points + shift) - gradient(name, points - shift)
+            columns.append(change / 2e-6)
+        hessian = torch.stack(columns, dim=2)
+        trace, determinant = hessian.diagonal(dim1=1, dim2=2).sum(1), torch.linalg.det(hessian)
+        found = curvatures(name, points)
+        assert (found[:, 0] <= found[:, 1]).all()
+        assert_close(found.sum(1), trace, rtol=1e-4, atol=1e-3)
+        assert_close(found.prod(1), determinant, rtol=1e-3, atol=1e-1)
+
+    def test_a_plane_is_not_curved(self):
+        assert_close(curvatures("x + 2*y", points_in(SQUARE, 2)), numbers([[0.0, 0.0]] * 2))
+        assert_close(gradient("x + 2*y", points_in(SQUARE, 1)), numbers([[1.0, 2.0]]))
+
+    def test_ackleys_tip_has_slope_zero(self):
+        assert_close(gradient("ackley", numbers([[0.0, 0.0]])), numbers([[0.0, 0.0]]))
+
+    def test_points_that_want_a_gradient_get_none(self):
+        points = points_in(SQUARE, 2).requires_grad_()
+        assert not gradient("quadratic", points).requires_grad
+        assert points.grad is None
+
+
+class TestLattice:
+    def test_rows_rise_and_columns_rise(self, dtype, device):
+        points = lattice(((0, 3), (10, 11)), columns=4, rows=2, device=device, dtype=dtype)
+        assert points[:, :, 0].tolist() == [[0, 1, 2, 3]] * 2
+        assert points[:, :, 1].tolist() == [[10] * 4, [11] * 4]
+        assert (points.dtype, points.device.type) == (dtype, device.type)
+
+    @pytest.mark.parametrize(
+        "window",
+        [((1, 0), (0, 1)), ((0, 1), (1, 1)), ((0, math.inf), (0, 1)), ((math.nan, 1),) * 2],
+    )
+    def test_an_empty_window(self, window):
+        with pytest.raises(ValueError, match=r"window is .*rising pairs"):
+            lattice(window, 3, 3)
+        with pytest.raises(ValueError, match=r"window is .*rising pairs"):
+            inside(numbers([[0.0, 0.0]]), window)
+        with pytest.raises(ValueError, match=r"window is .*rising pairs"):
+            parse_expression("x", window)
+
+    def test_too_few_columns(self):
+        with pytest.raises(ValueError, match="at least 2"):
+            lattice(SQUARE, 1, 5)
+
+
+class TestLocalMinima:
+    def test_rastrigins_are_near_the_whole_numbers(self):
+        """x² − 10 cos 2πx falls where x + 10π sin 2πx = 0: one valley a whole number."""
+        found = local_minima("rastrigin", ((-3.5, 3.5), (-2.5, 2.5)))
+        assert len(found) == 7 * 5
+        cells = {tuple(cell) for cell in found.round().long().tolist()}
+        assert cells == {(x, y) for x in range(-3, 4) for y in range(-2, 3)}
+        assert_close(found + 10 * math.pi * (2 * math.pi * found).sin(), torch.zeros_like(found))
+
+    def test_they_come_by_rising_height(self):
+        found = local_minima("rastrigin", SQUARE)
+        assert (SURFACES["rastrigin"](found).diff() >= 0).all()
+        assert_close(found[0], numbers([0.0, 0.0]))
+
+    @pytest.mark.parametrize(
+        ("expression", "minima"),
+        [
+            ("(x - 1)**2 + (y + 0.5)**2", [(1.0, -0.5)]),
+            ("abs(x - 0.3) + abs(y)", [(0.3, 0.0)]),
+            ("sqrt(x**2 + y**2)", [(0.0, 0.0)]),
+            ("x + y", []),
+            ("x**2 - y**2", []),
+            ("log(x) + y**2", []),
+            ("0*x", []),
+            ("1/x", []),
+        ],
+    )
+    def test_of_expressions(self, expression, minima):
+        found = local_minima(expression, SQUARE)
+        assert_close(found, numbers(minima).reshape(-1, 2), atol=1e-6, rtol=0)
+
+    def test_dtype_and_device(self, dtype, device):
+        found = local_minima("himmelblau", ((-5, 5), (-5, 5)), device=device, dtype=dtype)
+        assert (found.shape, found.dtype, found.device.type) == ((4, 2), dtype, device.type)
+
+    def test_too_coarse_a_lattice(self):
+        with pytest.raises(ValueError, match="resolution is 3"):
+            local_minima("quadratic", SQUARE, resolution=3)
+
+
+class TestExpressions:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("x + y", 2.5),
+            ("x - y - 1", 0.5),
+            ("x * y / 2", 0.5),
+            ("-x**2", -4.0),
+            ("(-x)**2", 4.0),
+            ("x^2", 4.0),
+            ("2*x^2 + 1", 9.0),
+            ("x**-1", 0.5),
+            ("x**0.5", 2**0.5),
+            ("x² + y³", 4.125),
+            ("+x", 2.0),
+            ("1e-3*x", 2e-3),
+            ("sin(x) + cos(x)", math.sin(2) + math.cos(2)),
+            ("tan(y)", math.tan(0.5)),
+            ("exp(-x)", math.exp(-2)),
+            ("log(x)", math.log(2)),
+            ("sqrt(abs(-x))", 2**0.5),
+            ("tanh(y)", math.tanh(0.5)),
+            ("pi*x", 2 * math.pi),
+            ("π × x − e", 2 * math.pi - math.e),
+            ("（x＋y）＊2", 5.0),
+            ("  x  ", 2.0),
+            ("sin(1) + 0*x", math.sin(1)),
+        ],
+    )
+    def test_values(self, text, value, dtype, device):
+        surface = parse_expression(text)
+        points = torch.tensor([[2.0, 0.5]] * 3, dtype=dtype, device=device)
+        assert_close(surface(points), torch.full_like(points[:, 0], value))
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [("1/x", math.inf), ("log(x)", -math.inf), ("sqrt(x - 1)", math.nan), ("0/x", math.nan)],
+    )
+    def test_outside_of_its_domain_it_is_what_torch_says(self, text, value):
+        found = parse_expression(text)(numbers([[0.0, 0.0]]))
+        assert_close(found, numbers([value]), equal_nan=True)
+
+    def test_the_slope_of_a_power_at_zero(self):
+        assert_close(gradient("x**2 + y**4", numbers([[0.0, 0.0]])), numbers([[0.0, 0.0]]))
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("", Reason.SYNTAX),
+            ("x +", Reason.SYNTAX),
+            ("2x", Reason.SYNTAX),
+            ("x = 1", Reason.SYNTAX),
+            ("x; y", Reason.SYNTAX),
+            ("(x", Reason.SYNTAX),
+            ("x\0", Reason.SYNTAX),
+            ("x\ny", Reason.SYNTAX),
+            ("(" * 150 + "x" + ")" * 40, Reason.SYNTAX),
+            ("x" * 201, Reason.LENGTH),
+            ("z + x", Reason.NAME),
+            ("sin", Reason.NAME),
+            ("xy", Reason.NAME),
+            ("foo(x)", Reason.NAME),
+            ("eval(x)", Reason.NAME),
+            ("__import__(x)", Reason.NAME),
+            ("x.real", Reason.OPERATION),
+            ("x[0]", Reason.OPERATION),
+            ("x if y else 1", Reason.OPERATION),
+            ("x < y", Reason.OPERATION),
+            ("x and y", Reason.OPERATION),
+            ("lambda: x", Reason.OPERATION),
+            ("[x for x in y]", Reason.OPERATION),
+            ("(x, y)", Reason.OPERATION),
+            ("x // y", Reason.OPERATION),
+            ("x % y", Reason.OPERATION),
+            ("x @ y", Reason.OPERATION),
+            ("x << 3", Reason.OPERATION),
+            ("~x", Reason.OPERATION),
+            ("not x", Reason.OPERATION),
+            ("'x'", Reason.OPERATION),
+            ("f'{x}'", Reason.OPERATION),
+            ("x + 1j", Reason.OPERATION),
+            ("x + True", Reason.OPERATION),
+            ("x + None", Reason.OPERATION),
+            ("...", Reason.OPERATION),
+            ("(y := x)", Reason.OPERATION),
+            ("sin(x, y)", Reason.OPERATION),
+            ("sin()", Reason.OPERATION),
+            ("sin(*x)", Reason.OPERATION),
+            ("sin(x=y)", Reason.OPERATION),
+            ("sin(x)(y)", Reason.OPERATION),
+            ("x.__class__()", Reason.OPERATION),
+            ("await x", Reason.OPERATION),
+            ("x**y", Reason.EXPONENT),
+            ("2**x", Reason.EXPONENT),
+            ("x**21", Reason.EXPONENT),
+            ("x**-21", Reason.EXPONENT),
+            ("x**9**9**9", Reason.EXPONENT),
+            ("x**1e999", Reason.EXPONENT),
+            ("x**True", Reason.EXPONENT),
+            ("x**'a'", Reason.EXPONENT),
+            ("x**2j", Reason.EXPONENT),
+            ("1e999*x", Reason.NUMBER),
+            ("3 + pi", Reason.CONSTANT),
+            ("-" * 100 + "x", Reason.DEPTH),
+            ("x" + "+x" * 80, Reason.DEPTH),
+        ],
+    )
+    def test_what_is_refused(self, text, reason):
+        with pytest.raises(ExpressionError) as refused:
+            parse_expression(text)
+        assert refused.value.reason == reason
+        assert len(str(refused.value)) < 400
+        assert isinstance(refused.value, ValueError)
+        with pytest.raises(ValueError, match="expression has"):
+            find_surface(text)
+
+    def test_every_reason_occurs(self):
+        refused = self.test_what_is_refused.pytestmark[0].args[1]
+        assert {reason for _text, reason in refused} == set(Reason)
+
+    def test_the_deepest_that_is_allowed(self):
+        deepest = "-" * (DEEPEST_EXPRESSION - 1) + "x"
+        assert_close(parse_expression(deepest)(numbers([[1.0, 0.0]])), numbers([-1.0]))
+        with pytest.raises(ExpressionError):
+            parse_expression("-" + deepest)
+
+    def test_the_longest_that_is_allowed(self):
+        longest = "x" + " " * (LONGEST_EXPRESSION - 2) + "*2"
+        assert_close(
+            parse_expression(longest[:1] + longest[2:])(numbers([[1.0, 0]])), numbers([2.0])
+        )
+        with pytest.raises(ExpressionError):
+            parse_expression(longest)
+
+    def test_its_window_and_its_start(self):
+        surface = parse_expression("x", window=((0, 10), (0, 5)))
+        assert (surface.window, surface.start) == (((0, 10), (0, 5)), (2, 4))
+        assert surface.minima == ()
+
+    def test_a_name_is_no_expression_and_a_function_is_itself(self):
+        assert find_surface("quadratic") is SURFACES["quadratic"]
+        assert find_surface(torch.sum) is torch.sum
