@@ -9,9 +9,11 @@ import streamlit as st
 def written(value: Any) -> str:
     """A control's value as it stands in an address.
 
-    >>> written(True), written(0.5), written("grid")
-    ('1', '0.5', 'grid')
+    >>> written(True), written(0.5), written("grid"), written(["relu", "gelu"])
+    ('1', '0.5', 'grid', 'relu,gelu')
     """
+    if isinstance(value, list):
+        return ",".join(map(written, value))
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 

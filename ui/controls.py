@@ -112,6 +112,35 @@ class Controls:
             )
         return picked or chosen
 
+    def several(
+        self, label: str, options: Mapping[str, str], default: Sequence[str], *, key: str
+    ) -> list[str]:
+        """Some of a few named options, at least one, in their order; `?key=one,two` in the URL."""
+
+        def among(names: Sequence[str]) -> list[str]:
+            return [option for option in options if option in names]
+
+        def read(asked: str) -> list[str]:
+            return among(asked.split(",")) or list(default)
+
+        chosen = among(self._kept(key, list(default), read, longest=len(",".join(options))))
+        name = self.topic(key)
+        self._defaults[key] = list(default)
+        self._said[key] = unless_default(chosen, among(default))
+        st.session_state.setdefault(name, chosen)
+        with self._place:
+            picked = st.pills(
+                label,
+                list(options),
+                selection_mode="multi",
+                format_func=options.__getitem__,
+                key=name,
+                persist_state="session",
+                on_change=self._choose,
+                args=(key,),
+            )
+        return among(picked) or chosen
+
     def number(
         self, label: str, value: int, low: int, high: int, *, key: str, help: str = ""
     ) -> int:
@@ -195,18 +224,18 @@ class Controls:
         """The full key of a control: the name under which live pieces follow a slider."""
         return f"{self._page}.{key}"
 
-    def _kept(self, key: str, default: Any, read: Callable[[str], Any]) -> Any:
+    def _kept(self, key: str, default: Any, read: Callable[[str], Any], longest: int = 64) -> Any:
         kept = st.session_state.setdefault(_CHOICES, {})
         name = self.topic(key)
         if name not in kept:
             asked = st.query_params.get(key)
-            kept[name] = default if asked is None else read(asked[:64])
+            kept[name] = default if asked is None else read(asked[:longest])
         self._said[key] = unless_default(kept[name], default)
         return kept[name]
 
     def _choose(self, key: str) -> None:
         chosen = st.session_state[self.topic(key)]
-        if chosen is not None:
+        if chosen not in (None, []):
             st.session_state[_CHOICES][self.topic(key)] = chosen
         self.rerun()
 
@@ -230,10 +259,10 @@ class Controls:
         choices = st.session_state.get(_CHOICES, {})
         for key, value in values.items():
             name = self.topic(key)
-            if isinstance(value, list):
-                set_bars(name, value)
-            elif name in choices:
+            if name in choices:
                 st.session_state[name] = choices[name] = value
+            elif isinstance(value, list):
+                set_bars(name, value)
             else:
                 move(name, value, key)
         self.rerun()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ui.address import written
 from ui.controls import Controls
 from ui.drawn import DrawnBoxes
 from ui.photo import Photo
@@ -58,6 +59,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
     note("live_slider", lambda args, _: [args[1][0], args[1][-1]])
     note("choice", lambda args, _: list(args[1]))
+    note("several", lambda args, _: [list(args[1])[:1], list(args[1])[-1:], list(args[1])])
     note("number", lambda args, _: [args[2], args[3]])
     note("switch", lambda *_: [False, True])
 
@@ -75,10 +77,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     monkeypatch.setattr(Step, "boxes", boxes)
     monkeypatch.setattr(Step, "finish", finished)
     return notes
-
-
-def written(value: Any) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 @pytest.fixture

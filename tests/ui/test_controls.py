@@ -1,5 +1,7 @@
 """Controls of a step: session, link, presets and reset; and the boxes that visitors draw."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as any_
@@ -36,8 +38,8 @@ DEFAULTS = {"kind": "a", "wide": "a", "size": 20, "seed": 3, "on": True}
 
 
 class Visit:
-    def __init__(self, **query: str) -> None:
-        self.app = AppTest.from_function(page)
+    def __init__(self, script: Callable[[], None] = page, **query: str) -> None:
+        self.app = AppTest.from_function(script)
         self.app.query_params.update(query)
         self.run()
 
@@ -135,6 +137,71 @@ def test_reset_brings_back_the_defaults():
     visit = Visit(kind="b", wide="b", size="10", seed="9", on="0")
     visit.press("reset")
     assert visit.picked == DEFAULTS
+    assert visit.link == {}
+
+
+# ---------------------------------------------------------------- several options
+
+
+def several_page() -> None:
+    """A step with options of which several can be chosen, as a script for AppTest."""
+    import streamlit as st
+
+    from ui.controls import Controls, value
+
+    controls = Controls("page", "step", st.container(), [])
+    controls.presets({"last": {"kinds": ["c"]}})
+    options = {"a": "First", "b": "Second", "c": "Third"}
+    picked = controls.several("Kinds", options, ["c", "a"], key="kinds")
+    controls.reset()
+    controls.keep_address()
+    assert sorted(value("page.kinds")) == sorted(picked)
+    st.session_state["picked"] = picked
+
+
+@pytest.mark.parametrize(
+    ("link", "picked"),
+    [
+        ({}, ["a", "c"]),
+        ({"kinds": "b"}, ["b"]),
+        ({"kinds": "c,b,a"}, ["a", "b", "c"]),
+        ({"kinds": "b,b,nonsense"}, ["b"]),
+        *(
+            ({"kinds": text}, ["a", "c"])
+            for text in ("", ",", "B", "a b", "nan", "\0", "x" * 99_999)
+        ),
+    ],
+    ids=lambda given: ascii(given)[:20],
+)
+def test_several_options_from_a_link_in_their_order(link, picked):
+    assert Visit(several_page, **link).picked == picked
+
+
+def test_several_options_chosen_go_into_the_link_and_the_default_out_of_it():
+    visit = Visit(several_page)
+    assert visit.link == {}
+    for pills, link in ((["c", "b"], {"kinds": "b,c"}), (["c", "a"], {}), (["a"], {"kinds": "a"})):
+        visit.app.pills(key="page.kinds").set_value(pills)
+        visit.run()
+        assert visit.picked == sorted(pills)
+        assert visit.link == link
+
+
+def test_the_last_of_several_options_stays_when_it_is_taken_away():
+    visit = Visit(several_page, kinds="b")
+    visit.app.pills(key="page.kinds").set_value([])
+    visit.run()
+    assert visit.picked == ["b"]
+    assert visit.link == {"kinds": "b"}
+
+
+def test_a_preset_and_reset_set_several_options():
+    visit = Visit(several_page)
+    visit.press("preset.last")
+    assert visit.picked == ["c"]
+    assert visit.link == {"kinds": "c"}
+    visit.press("reset")
+    assert visit.picked == ["a", "c"]
     assert visit.link == {}
 
 
