@@ -12,30 +12,29 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from explainers.optimizers import heights, race, since, trajectories
-from explainers.surfaces import AnySurface, Number, Surface, Window, find_surface, inside
+from explainers.surfaces import AnySurface, Number, Window, find_surface, inside
 
 # ---------------------------------------------------------------- learning rates
 
 
 @dataclass(frozen=True)
 class RateSweep:
-    """Where descents end with each of many learning rates.
+    """How descents go with each of many learning rates.
 
     Attributes:
         rates: the learning rates.
         height: at the end of the descent, the mean over the starts; inf where one is not finite.
-        inside: whether every start ends inside the surface's window, or at a finite point if
-            the surface has none.
-        best_rate: for each optimizer the rate of least height among those that end inside; the
-            first of all rates if none does.
-        best_height: the height that it reaches.
+        late: the mean height over the second half of the steps and over the starts: it tells a
+            descent that has come down from one that jumps about and happens to be low at its last
+            step. A start that ends outside the surface's window, or at no finite height, has
+            gained nothing and counts as high as it began.
+        best_rate: for each optimizer the rate of least `late`.
     """
 
     rates: Float[Tensor, "rates"]
     height: Float[Tensor, "optimizers rates"]
-    inside: Bool[Tensor, "optimizers rates"]
+    late: Float[Tensor, "optimizers rates"]
     best_rate: Float[Tensor, "optimizers"]
-    best_height: Float[Tensor, "optimizers"]
 
 
 def sweep_rates(
@@ -57,8 +56,8 @@ def sweep_rates(
 
     >>> rates = torch.tensor([0.01, 0.1, 0.3])
     >>> sweep = sweep_rates("quadratic", ["sgd"], torch.tensor([[1.0, 1.0]]), 50, rates)
-    >>> sweep.best_rate, sweep.inside
-    (tensor([0.1000]), tensor([[ True,  True, False]]))
+    >>> sweep.best_rate, sweep.late[:, -1]
+    (tensor([0.1000]), tensor([5.5000]))
     """
     if len(starts) == 0 or rates.ndim != 1 or len(rates) == 0:
         raise ValueError(
@@ -66,19 +65,18 @@ def sweep_rates(
             "at least one start and one rate are needed"
         )
     function = find_surface(surface)
-    shape = (len(optimizers), len(rates), len(starts))
     each_start = starts.repeat(len(rates), 1)
     each_rate = rates.repeat_interleave(len(starts)).expand(len(optimizers), -1)
-    points = race(function, optimizers, each_start, steps, each_rate)[:, -1]
-    height = heights(function, points).reshape(shape)
-    height = height.where(height.isfinite(), math.inf).mean(dim=2)
-    if isinstance(function, Surface):
-        within = inside(points, function.window)
-    else:
-        within = points.isfinite().all(dim=-1)
-    within = within.reshape(shape).all(dim=2)
-    best_height, best = height.where(within, math.inf).min(dim=1)
-    return RateSweep(rates, height, within, rates[best], best_height)
+    paths = race(function, optimizers, each_start, steps, each_rate)[:, (steps + 1) // 2 :]
+    height = heights(function, paths)
+    height = height.where(height.isfinite(), math.inf)
+    last, late = height[:, -1], height.mean(dim=1)
+    window: Window | None = getattr(function, "window", None)
+    stays = last.isfinite() & (inside(paths[:, -1], window) if window else True)
+    late = late.where(stays, heights(function, each_start))
+    shape = (len(optimizers), len(rates), len(starts))
+    last, late = last.reshape(shape).mean(dim=2), late.reshape(shape).mean(dim=2)
+    return RateSweep(rates, last, late, rates[late.argmin(dim=1)])
 
 
 def fair_rates(
@@ -90,8 +88,8 @@ def fair_rates(
 ) -> Float[Tensor, "optimizers"]:
     """The rate that serves each optimizer best, found by the same sweep for all of them.
 
-    The best is the one that ends lowest, averaged over the starts, without leaving the map; see
-    `sweep_rates`.
+    The best is the one that is lowest in the second half of the steps, averaged over the starts;
+    what leaves the map has gained nothing. See `RateSweep`.
 
     Raises:
         ValueError: as `sweep_rates` does.

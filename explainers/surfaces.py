@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 Number = int | float
 Window = tuple[tuple[Number, Number], tuple[Number, Number]]
@@ -20,6 +21,7 @@ AnySurface = str | Callable[[Tensor], Tensor]
 LONGEST_EXPRESSION = 200
 DEEPEST_EXPRESSION = 60
 LARGEST_EXPONENT = 20.0
+_MIDDLE = 50  # hundredths of the photo's sides
 _NEWTON_STEPS = 60
 _MOST_MINIMA = 400
 
@@ -307,6 +309,92 @@ def _check_window(window: Window) -> None:
     for low, high in window:
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"window is {window}: two finite rising pairs are needed")
+
+
+# ---------------------------------------------------------------- a photo on itself
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How much a photo differs from its own middle, moved: a surface over the two shifts.
+
+    Attributes:
+        cells: between whole shifts, by rising y and rising x, the factors of 1, t, t², t³ of a
+            cubic in y (rows) and in x (columns).
+        window, start, minima: as in `Surface`.
+    """
+
+    cells: Float[Tensor, "down across 4 4"]
+    window: Window
+    start: tuple[Number, Number]
+    minima: tuple[tuple[Number, Number], ...] = ((0, 0),)
+
+    def __call__(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """The difference at shifts (x, y) in hundredths of a side; constant beyond the window."""
+        (left, right), (bottom, top) = self.window
+        low, high = points.new_tensor([[left, bottom], [right, top]])
+        place = points.clamp(low, high) - low
+        cell = place.detach().nan_to_num().floor().clamp(max=len(self.cells) - 1)
+        x, y = (place - cell).unbind(-1)
+        column, row = cell.long().unbind(-1)
+        index = (row * self.cells.shape[1] + column).flatten()
+        factors = self.cells.to(points).flatten(0, 1).index_select(0, index)
+        factors = factors.reshape(*x.shape, 4, 4)
+        return _cubic(_cubic(factors, x[..., None]), y)
+
+
+def _cubic(factors: Float[Tensor, "*batch 4"], t: Tensor) -> Tensor:
+    constant, linear, square, cube = factors.unbind(-1)
+    return constant + t * (linear + t * (square + t * cube))
+
+
+def _cubic_cells(table: Float[Tensor, "n n"]) -> Float[Tensor, "m m 4 4"]:
+    """Cubic convolution as a polynomial in each cell: without jumps in height or slope.
+
+    Source: Keys, 1981, equation 15, of which the matrix holds the four samples' parts by power.
+    """
+    samples = table.new_tensor([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]]) / 2
+    wide = functional.pad(table[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
+    near = wide.unfold(0, 4, 1).unfold(1, 4, 1)
+    return samples @ near @ samples.mT
+
+
+def align(image: UInt8[Tensor, "height width 3"], reach: int = 25) -> Alignment:
+    """The surface on which a photo is aligned with itself.
+
+    The middle half of the photo is laid over the photo, moved by x hundredths of the width to the
+    right and y hundredths of the height up. The height of the surface is the mean squared
+    difference of brightness, in units of the largest; it is 0 where nothing is moved. A photo of
+    one colour gives a plane of height 0.
+
+    Args:
+        image: at least one pixel; it is looked at in 100 x 100 cells.
+        reach: the largest shift, from 1 to 25 hundredths.
+
+    Raises:
+        ValueError: if `image` is no photo or `reach` is out of its range.
+
+    Source: Lucas and Kanade, 1981, section 3 (the measure of match).
+
+    >>> align(torch.zeros(4, 4, 3, dtype=torch.uint8))(torch.tensor([[0.0, 0.0], [7.5, -2.0]]))
+    tensor([0., 0.])
+    """
+    if image.dtype != torch.uint8 or image.ndim != 3 or 0 in image.shape:
+        raise ValueError(
+            f"image is {image.dtype} of shape {list(image.shape)}: "
+            "uint8 [height, width, 3] with at least one pixel is needed"
+        )
+    if not 1 <= reach <= _MIDDLE // 2:
+        raise ValueError(f"reach is {reach}: a shift from 1 to {_MIDDLE // 2} is needed")
+    grey = image.float().mean(dim=2) / 255
+    cells = functional.interpolate(grey[None, None], (2 * _MIDDLE, 2 * _MIDDLE), mode="area")[0, 0]
+    middle = cells[_MIDDLE // 2 : -_MIDDLE // 2, _MIDDLE // 2 : -_MIDDLE // 2]
+    around = slice(_MIDDLE // 2 - reach, _MIDDLE // 2 + reach + 1)
+    moved = cells.unfold(0, _MIDDLE, 1).unfold(1, _MIDDLE, 1)[around, around]
+    table = (moved - middle).square().mean(dim=(2, 3)).flip(0)  # rows by rising y
+    table = table / table.max().clamp(min=torch.finfo(table.dtype).tiny)
+    window = ((-reach, reach), (-reach, reach))
+    return Alignment(_cubic_cells(table), window, start=(-0.6 * reach, 0.4 * reach))
 
 
 # ---------------------------------------------------------------- expressions

@@ -10,6 +10,7 @@ from explainers.surfaces import (
     SURFACES,
     ExpressionError,
     Reason,
+    align,
     curvatures,
     find_surface,
     gradient,
@@ -206,6 +207,96 @@ class TestLocalMinima:
     def test_too_coarse_a_lattice(self):
         with pytest.raises(ValueError, match="resolution is 3"):
             local_minima("quadratic", SQUARE, resolution=3)
+
+
+class TestAlignment:
+    def picture(self, height=100, width=100, device=None):
+        drawn = torch.rand(height, width, 3, generator=torch.Generator().manual_seed(0))
+        return (255 * drawn).to(torch.uint8).to(device)
+
+    def test_whole_shifts_compare_pixel_with_pixel(self):
+        """A photo of 100 x 100 pixels is looked at pixel by pixel."""
+        image = self.picture()
+        grey = image.double().mean(dim=2)
+        middle = grey[25:75, 25:75]
+        largest = max(
+            (grey[25 - y : 75 - y, 25 + x : 75 + x] - middle).square().mean().item()
+            for x in range(-25, 26)
+            for y in range(-25, 26)
+        )
+        for x, y in [(0, 0), (3, 0), (0, 3), (-7, 12), (25, -25), (-25, 25)]:
+            moved = grey[25 - y : 75 - y, 25 + x : 75 + x]
+            wanted = (moved - middle).square().mean() / largest
+            assert_close(align(image)(numbers([x * 1.0, y * 1.0])), wanted, rtol=1e-4, atol=1e-6)
+
+    def test_between_them_it_is_smooth(self):
+        """Heights and slopes on both sides of a cell's border agree."""
+        surface = align(self.picture())
+        border = numbers([[3.0, 1.5], [-4.0, 0.25], [0.5, 2.0]])
+        for shift in numbers([[1e-9, 1e-9], [1e-9, -1e-9]]):
+            assert_close(surface(border + shift), surface(border - shift), rtol=0, atol=1e-6)
+            assert_close(
+                gradient(surface, border + shift),
+                gradient(surface, border - shift),
+                rtol=0,
+                atol=1e-6,
+            )
+
+    def test_between_them_lies_a_cubic(self):
+        """Keys's weights half-way are -1/16, 9/16, 9/16, -1/16."""
+        surface = align(self.picture())
+        row = surface(numbers([[x, 5.0] for x in (2.0, 3.0, 4.0, 5.0)]))
+        half = surface(numbers([[3.5, 5.0]]))[0]
+        assert_close(half, (row * numbers([-1, 9, 9, -1])).sum() / 16)
+
+    def test_slope_by_finite_differences(self):
+        surface, points = align(self.picture()), points_in(((-24, 24), (-24, 24)))
+        for axis, slope in enumerate(gradient(surface, points).T):
+            shift = torch.zeros(2, dtype=torch.float64)
+            shift[axis] = 1e-6
+            difference = (surface(points + shift) - surface(points - shift)) / 2e-6
+            assert_close(slope, difference, rtol=1e-4, atol=1e-6)
+
+    def test_beyond_the_window_nothing_changes(self):
+        surface = align(self.picture(), reach=10)
+        beyond = numbers([[50.0, 0.0], [-99.0, 99.0]])
+        assert_close(surface(beyond), surface(numbers([[10.0, 0.0], [-10.0, 10.0]])))
+        slope = gradient(surface, beyond)
+        assert slope[0, 0] == 0
+        assert_close(slope[1], numbers([0.0, 0.0]))
+
+    def test_points_that_are_gone(self):
+        height = align(self.picture())(numbers([[math.nan, 0.0], [math.inf, 0.0]]))
+        assert height.isnan().tolist() == [True, False]
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (7, 33), (300, 200)])
+    def test_a_photo_of_any_shape(self, size, dtype, device):
+        surface = align(self.picture(*size, device=device))
+        points = points_in(surface.window, 20, dtype, device)
+        height = surface(points)
+        assert (height.shape, height.dtype, height.device.type) == ((20,), dtype, device.type)
+        assert height.isfinite().all()
+        assert_close(surface(points[:1] * 0), points[:1, 0] * 0, atol=1e-6, rtol=0)
+        assert inside(numbers([surface.start]), surface.window).all()
+
+    def test_a_photo_of_one_colour_is_flat(self):
+        surface = align(torch.full((10, 10, 3), 77, dtype=torch.uint8))
+        assert_close(surface(points_in(surface.window)), torch.zeros(50).double())
+        assert len(local_minima(surface, surface.window)) == 0
+
+    def test_its_minima_are_found(self):
+        surface = align(self.picture())
+        assert_close(
+            local_minima(surface, surface.window)[0], numbers([0.0, 0.0]), atol=0.01, rtol=0
+        )
+
+    def test_what_is_no_photo(self, unchecked):
+        for image in (torch.zeros(3, 3, 3), torch.zeros(3, 3).byte(), torch.zeros(0, 3, 3).byte()):
+            with pytest.raises(ValueError, match="image is"):
+                align(image)
+        for reach in (0, 26):
+            with pytest.raises(ValueError, match=f"reach is {reach}"):
+                align(self.picture(), reach)
 
 
 class TestExpressions:
