@@ -17,8 +17,10 @@ run: $(APP_READY) ## Start the app (PORT=8501)
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
 test: lint types browser-ready ## Check everything: lint, types, doctests, unit, page and browser tests
-	@echo "==> doctests, unit, page and browser tests"
-	@$(PYTEST)
+	@echo "==> doctests, unit and page tests"
+	@OMP_NUM_THREADS=1 $(PYTEST) --numprocesses 2 --ignore tests/browser
+	@echo "==> browser tests"
+	@$(PYTEST) tests/browser
 
 lint: $(DEV_READY) ## Check style, format and the import contract
 	@echo "==> ruff check"

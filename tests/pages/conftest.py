@@ -79,8 +79,14 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     return notes
 
 
+@pytest.fixture(scope="session")
+def results() -> dict[Any, Any]:
+    """What networks said of photos: all visitors of the tests share it, to run each but once."""
+    return {}
+
+
 @pytest.fixture
-def open_page(drawn: Drawn) -> Callable[..., AppTest]:
+def open_page(drawn: Drawn, results: dict[Any, Any]) -> Callable[..., AppTest]:
     """Open a page as a new visitor who follows a link; `uploaded` is a photo chosen before."""
 
     def open_one(
@@ -89,6 +95,7 @@ def open_page(drawn: Drawn) -> Callable[..., AppTest]:
         drawn.forget()
         app = AppTest.from_file(APP, default_timeout=SECONDS)
         app.query_params.update({"lang": lang, **query})
+        app.session_state["step.results"] = results
         if uploaded is not None:
             app.session_state["photo"] = uploaded
         if page:

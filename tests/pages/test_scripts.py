@@ -36,14 +36,14 @@ torch.save({name: plain(globals()[name]) for name in NAMES}, FILE)
 def recipes(monkeypatch) -> dict[int, dict[str, Any]]:
     """Of every recipe the results by the names that its script gives them."""
     results: dict[int, dict[str, Any]] = {}
-    record = Recipe.record
+    add = Recipe._add
 
-    def recording(self, function, arguments, options, result):
-        record(self, function, arguments, options, result)
+    def adding(self, function, arguments, options, result, within):
+        add(self, function, arguments, options, result, within)
         name = re.search(r"^(\w+) = .*\n?\Z", lines(self)[-1])[1]
         results.setdefault(id(self), {})[name] = result
 
-    monkeypatch.setattr(Recipe, "record", recording)
+    monkeypatch.setattr(Recipe, "_add", adding)
     return results
 
 
@@ -77,6 +77,8 @@ def same(found: Any, wanted: Any) -> bool:
         return len(found) == len(wanted) and all(map(same, found, wanted))
     if hasattr(wanted, "__dataclass_fields__"):
         return all(same(found[name], getattr(wanted, name)) for name in wanted.__dataclass_fields__)
+    if isinstance(wanted, float):
+        return found == pytest.approx(wanted, rel=1e-4, abs=1e-4)
     return found == wanted
 
 
