@@ -186,6 +186,8 @@ class Matching:
             overlaps none); -1 if there are no objects. It is the regression target of a positive
             anchor.
         iou: the anchor's IoU with that object; 0 if there are no objects.
+        level: what the thresholds divide. It is `iou`, but 2, above every threshold, for the best
+            anchors of the objects, and -1, below every threshold, if there are no objects.
         best_anchor: the anchor that overlaps each object most (the lowest index on ties); -1 if
             none does.
         best_iou: the object's IoU with that anchor.
@@ -196,6 +198,7 @@ class Matching:
     label: Int[Tensor, "n"]
     matched: Int[Tensor, "n"]
     iou: Float[Tensor, "n"]
+    level: Float[Tensor, "n"]
     best_anchor: Int[Tensor, "m"]
     best_iou: Float[Tensor, "m"]
     rescued: Bool[Tensor, "m"]
@@ -246,13 +249,15 @@ def match_anchors(
     best_iou, best_anchor = overlap.max(dim=1)
     overlapped = best_iou > 0
     is_best = ((overlap == best_iou[:, None]) & overlapped[:, None]).any(dim=0)
+    level = iou.where(~is_best, 2)
     label = torch.full_like(matched, IGNORED)
-    label[iou < negative] = NEGATIVE
-    label[is_best | (iou > positive)] = POSITIVE
+    label[level < negative] = NEGATIVE
+    label[level > positive] = POSITIVE
     return Matching(
         label=label,
         matched=matched,
         iou=iou,
+        level=level,
         best_anchor=best_anchor.where(overlapped, -1),
         best_iou=best_iou,
         rescued=overlapped & (best_iou <= positive),
@@ -265,6 +270,7 @@ def _nothing_matched(anchors: Float[Tensor, "n 4"], objects: Float[Tensor, "m 4"
         label=anchors.new_full((n,), NEGATIVE, dtype=torch.int64),
         matched=anchors.new_full((n,), -1, dtype=torch.int64),
         iou=anchors.new_zeros(n),
+        level=anchors.new_full((n,), -1),
         best_anchor=objects.new_full((m,), -1, dtype=torch.int64),
         best_iou=objects.new_zeros(m),
         rescued=objects.new_zeros(m, dtype=torch.bool),
@@ -291,6 +297,58 @@ def count_labels(matching: Matching) -> LabelCounts:
     label = matching.label
     positive, ignored, negative = (int((label == k).sum()) for k in (POSITIVE, IGNORED, NEGATIVE))
     return LabelCounts(positive, ignored, negative, int(matching.rescued.sum()))
+
+
+@dataclass(frozen=True)
+class LabelSweep:
+    """`LabelCounts` at every pair of a positive and a negative threshold."""
+
+    positive: Int[Tensor, "p"]
+    ignored: Int[Tensor, "p q"]
+    negative: Int[Tensor, "p q"]
+    rescued: Int[Tensor, "p"]
+
+
+def sweep_labels(
+    matching: Matching, positive: Float[Tensor, "p"], negative: Float[Tensor, "q"]
+) -> LabelSweep:
+    """What `count_labels` counts at every pair of thresholds at once.
+
+    Thresholds only divide the anchors' levels: sorted once, the anchors are counted by looking up
+    where each threshold falls. A negative threshold above the positive one counts as equal to it.
+
+    Args:
+        matching: at any thresholds.
+        positive, negative: IoU thresholds in [0, 1], in any order, rounded to the dtype of the IoU.
+
+    Returns:
+        Row i belongs to `positive[i]`, column j to `negative[j]`.
+
+    Raises:
+        ValueError: if a threshold lies outside [0, 1].
+
+    >>> anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [50, 50, 60, 60]])
+    >>> match = match_anchors(anchors, torch.tensor([[0.0, 0, 10, 9]]))
+    >>> sweep = sweep_labels(match, torch.tensor([0.5, 0.7]), torch.tensor([0.3, 0.6]))
+    >>> sweep.positive, sweep.ignored, sweep.negative
+    (tensor([2, 1]), tensor([[0, 0],
+            [1, 0]]), tensor([[1, 1],
+            [1, 2]]))
+    """
+    _check_fractions(positive, "positive")
+    _check_fractions(negative, "negative")
+    level, best_iou = matching.level.sort().values, matching.best_iou
+    upper = positive.to(level)
+    lower = torch.minimum(upper[:, None], negative.to(level))
+    positives = len(level) - torch.searchsorted(level, upper, right=True)
+    negatives = torch.searchsorted(level, lower)
+    rescued = (best_iou[:, None] > 0) & (best_iou[:, None] <= upper)
+    return LabelSweep(
+        positive=positives,
+        ignored=len(level) - positives[:, None] - negatives,
+        negative=negatives,
+        rescued=rescued.sum(dim=0),
+    )
 
 
 def positives_per_object(matching: Matching) -> Int[Tensor, "m"]:

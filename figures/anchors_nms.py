@@ -3,7 +3,9 @@
 `translate` gives each label in the page's language.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,6 +21,7 @@ from explainers.anchors_nms import (
     WAITING,
     AnchorMap,
     Matching,
+    MiniBatch,
     Suppression,
 )
 from explainers.boxes import IouParts, box_area, encode_boxes
@@ -32,7 +35,6 @@ from figures.style import (
     above,
     figure,
     horizontal,
-    vertical,
 )
 
 SCALES = (CATEGORIES[1], CATEGORIES[4], CATEGORIES[3], CATEGORIES[2])
@@ -40,6 +42,8 @@ LABELS = {"positive": POSITIVE, "ignored": IGNORED, "negative": NEGATIVE}
 METHODS = {"hard": POSITIVE, "linear": CATEGORIES[1], "gaussian": CHOSEN}
 
 Translate = Callable[[str], str]
+
+_NO_BAR = 0.01  # stands for no anchor on a log scale that begins at 1
 
 # ---------------------------------------------------------------- charts
 
@@ -49,39 +53,105 @@ def iou_histogram(
 ) -> go.Figure:
     """How many anchors reach which best IoU, on a log scale, coloured by what the thresholds say.
 
+    Bars are drawn as areas, a third of the work for the browser, and every part that a threshold
+    moves is a trace of its own, for `histogram_sweeps`.
+
     Args:
         counts: anchors per bin; the bins divide [0, 1] evenly.
-        positive, negative: the two thresholds.
+        positive, negative: the two thresholds; where both claim a bar it is positive.
 
-    >>> iou_histogram(torch.tensor([5, 0]), 0.7, 0.3, str).data[0].y.tolist()
-    [5, 0]
+    >>> [trace.name for trace in iou_histogram(torch.tensor([5, 0]), 0.7, 0.3, str).data]
+    ['ignored', 'negative', 'positive', None, None]
     """
     _ = translate
-    centres = (np.arange(len(counts)) + 0.5) / len(counts)
-    colours = np.where(
-        centres > positive, POSITIVE, np.where(centres < negative, NEGATIVE, IGNORED)
-    )
-    bars = {
-        "type": "bar",
-        "x": centres,
-        "y": counts.numpy(),
-        "width": 1 / len(counts),
-        "marker": {"color": colours, "line": {"width": 0}},
-        "hovertemplate": "IoU %{x:.2f}: %{y}<extra></extra>",
+    centres, bars = _bars(counts)
+    heights = {
+        "ignored": bars,
+        "negative": _below(counts, [negative])[0],
+        "positive": _above(counts, [positive])[0],
     }
-    return figure(
+    areas = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": centres,
+            "y": heights[name],
+            "line": {"shape": "hvh", "width": 0},
+            "fill": "tozeroy",
+            "fillcolor": LABELS[name],
+            "hoverinfo": "skip",
+        }
+        for name in heights
+    ]
+    areas[0] |= {"hoverinfo": None, "hovertemplate": "IoU %{x:.2f}: %{y:.0f}<extra></extra>"}
+    top = 2 * max(1, int(counts.max()))
+    marks = [_mark(negative, NEGATIVE, top), _mark(positive, POSITIVE, top)]
+    names = {"negative": _("negative"), "ignored": _("ignored"), "positive": _("positive")}
+    key = (f'<span style="color:{LABELS[k]}">■</span> {name}' for k, name in names.items())
+    chart = figure(
         _("Best IoU with an object"),
         _("Anchors"),
-        [bars],
+        [*areas, *marks],
         height=220,
-        xaxis={"range": [0, 1]},
-        yaxis={"type": "log", "dtick": 1},
-        marks=[vertical(negative, NEGATIVE), vertical(positive, POSITIVE)],
-        notes=[
-            above(negative, _("negative"), "left"),
-            above(positive, _("positive"), "right"),
-        ],
+        xaxis={"range": [0, 1], "showgrid": False},
+        yaxis={"type": "log", "dtick": 1, "range": [math.log10(0.6), math.log10(top)]},
+        notes=[above(0, "   ".join(key), "right")],
     )
+    return chart.update_layout(showlegend=False, hovermode="x")
+
+
+def histogram_sweeps(
+    counts: Tensor, thresholds: Sequence[float], of_positive: str, of_negative: str
+) -> list[tuple[str, int, str, np.ndarray]]:
+    """What two sliders over `thresholds` change in `iou_histogram`: the parts of its sweeps."""
+    marks = np.repeat(np.array(thresholds, np.float32)[:, None], 2, axis=1)
+    return [
+        (of_negative, 1, "y", _below(counts, thresholds)),
+        (of_positive, 2, "y", _above(counts, thresholds)),
+        (of_negative, 3, "x", marks),
+        (of_positive, 4, "x", marks),
+    ]
+
+
+def _bars(counts: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Places and heights of the bars, with one more place at either end."""
+    centres = (np.arange(len(counts)) + 0.5) / len(counts)
+    heights = np.maximum(counts.numpy(), _NO_BAR).astype(np.float32)
+    return np.r_[0, centres, 1], np.pad(heights, 1, "edge")
+
+
+def _below(counts: Tensor, thresholds: Sequence[float]) -> np.ndarray:
+    """Heights of the bars below each threshold `[t, bars]`."""
+    centres, heights = _bars(counts)
+    return np.where(centres < np.array(thresholds)[:, None], heights, np.float32(_NO_BAR))
+
+
+def _above(counts: Tensor, thresholds: Sequence[float]) -> np.ndarray:
+    """Heights of the bars above each threshold `[t, bars]`."""
+    centres, heights = _bars(counts)
+    return np.where(centres > np.array(thresholds)[:, None], heights, np.float32(_NO_BAR))
+
+
+def _mark(x: float, colour: str, top: float) -> dict[str, Any]:
+    """A dotted line like `vertical`'s, but one that a slider can move."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [x, x],
+        "y": [_NO_BAR, top],
+        "line": {"color": colour, "width": 2, "dash": "dot"},
+        "hoverinfo": "skip",
+    }
+
+
+def grouped(numbers: Tensor) -> np.ndarray:
+    """Whole numbers as they stand in a sentence.
+
+    >>> grouped(torch.tensor([7, 10881])).tolist()
+    ['7', '10,881']
+    """
+    return np.vectorize("{:,}".format)(numbers)
 
 
 def survivor_curve(
@@ -200,45 +270,70 @@ def grid_layers(anchors: Tensor, grid: AnchorMap, hint: str) -> list[Layer]:
     return [Grid(grid.rows, grid.columns, width, height), cell]
 
 
+def divided(
+    level: Tensor, thresholds: Sequence[float], of_positive: str, of_negative: str
+) -> dict[str, dict[str, Any]]:
+    """Parts of `Boxes` by which two sliders label anchors as `match_anchors` does.
+
+    Args:
+        level: of the anchors `[k]`, from their matching.
+        thresholds: at which both sliders stop.
+    """
+    at = np.array(thresholds, np.float32)
+    low = {of_positive: at, of_negative: at}
+    high = {of_positive: np.nextafter(at, np.float32(2))}  # an IoU at the threshold is not above it
+    bounds = {
+        "positive": {"score_from": high},
+        "ignored": {"score_from": low, "score_below": high},
+        "negative": {"score_below": low},
+    }
+    return {name: {"scores": level, **bound} for name, bound in bounds.items()}
+
+
+def sampled(batch: MiniBatch, sent: Tensor) -> dict[str, dict[str, Any]]:
+    """Parts of `Boxes` by which only a mini-batch is shown; `sent` are the boxes' indices `[k]`."""
+    return {
+        name: {"category": torch.where(torch.isin(sent, mine), 0, HIDDEN)}
+        for name, mine in vars(batch).items()
+    }
+
+
 def matching_layers(
     anchors: Tensor,
     match: Matching,
-    chosen: Tensor,
-    shown: Tensor,
+    sent: Tensor,
+    shown: Mapping[str, Mapping[str, Any]],
     objects: Tensor,
     hint: str,
 ) -> list[Layer]:
     """Anchors in the colours of their labels, under the objects that the visitor edits.
 
-    Thresholds change the categories alone; boxes and hover numbers stay as they were sent.
-
     Args:
         anchors, match: the anchors and their matching `[n]`.
-        chosen: indices of the anchors that are sent `[k]`.
-        shown: indices of the anchors that are shown.
+        sent: indices of the anchors that are sent `[k]`.
+        shown: the labels that are shown, each with what `divided` or `sampled` gives for it.
         objects: the objects' boxes `[m, 4]`.
     """
-    visible = torch.zeros_like(match.label, dtype=torch.bool).index_fill(0, shown, True)
-    category = torch.full_like(match.label, HIDDEN)
-    for place, label in enumerate((1, -1, 0)):
-        category[visible & (match.label == label)] = place
-    targets = torch.zeros_like(anchors[chosen])
+    boxes, targets = anchors[sent], torch.zeros_like(anchors[sent])
     if len(objects):
-        targets = encode_boxes(objects[match.matched[chosen]], anchors[chosen])
-    category, boxes = category[chosen], anchors[chosen]
+        targets = encode_boxes(objects[match.matched[sent]], boxes)
     shared = {
-        "columns": torch.cat([match.iou[chosen, None], targets], dim=1),
+        "columns": torch.cat([match.iou[sent, None], targets], dim=1),
         "tip": "IoU {0}   tx {1}   ty {2}   tw {3}   th {4}",
         "pickable": True,
+        "opacity": 0.9,
     }
+    pale = {"width": 1, "crowd_opacity": 0.3}
+    looks = {"negative": pale, "ignored": pale, "positive": {"width": 2}}
     numbers = [str(number + 1) for number in range(MOST_BOXES)]
-    drawn = [Drawn("drawn", objects, labels=numbers, colour=CATEGORIES[6], hint=hint)]
-    for place, (name, colour) in enumerate(LABELS.items()):
-        mine = torch.where(category == place, 0, HIDDEN)
-        crowded = name != "positive" and int((mine == 0).sum()) > 300
-        look = {"width": 2 if name == "positive" else 1, "opacity": 0.3 if crowded else 0.9}
-        drawn.insert(0, Boxes(name, boxes, (colour,), mine, **look, **shared))
-    return drawn
+    return [
+        *(
+            Boxes(name, boxes, (LABELS[name],), **shown[name], **look, **shared)
+            for name, look in looks.items()
+            if name in shown
+        ),
+        Drawn("drawn", objects, labels=numbers, colour=CATEGORIES[6], hint=hint),
+    ]
 
 
 def target_layers(anchor: Tensor, box: Tensor, number: str, translate: Translate) -> list[Layer]:
@@ -266,8 +361,7 @@ def sweep_layers(
     """
     shared = {
         "scores": scores,
-        "score_slider": score_topic,
-        "score_values": score_thresholds,
+        "score_from": {score_topic: score_thresholds},
         "slider": iou_topic,
     }
     state = torch.where(kept, 0, HIDDEN)

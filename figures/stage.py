@@ -6,8 +6,8 @@ numpy's or CPU tensors.
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,13 +43,15 @@ class Boxes:
         category: [n], or [t, n] for a stack of states: index into `palette`, 255 hides the box.
         slider: key of the slider whose position picks the row of `category`.
         scores: [n]; labels are placed in the order of falling score.
-        score_slider: key of a slider that hides boxes by score.
-        score_values: [s]; a box is shown if its score >= score_values[position].
+        score_from: for each slider its value at every position; a box is shown if its score is no
+            lower than the lowest value at which one of these sliders stands.
+        score_below: likewise; a box is shown if its score is below the lowest value.
         labels: [n] texts on the boxes, "" for none.
         columns: [n] or [n, c] numbers of the hover tip, NaN where a box has none.
         tip: hover text behind the label; {0} stands for the first column, {1} for the second, with
             three significant digits.
         opacity: of the layer, in [0, 1].
+        crowd_opacity: likewise, above 300 visible boxes; `opacity` if None.
         width: of the lines, in CSS pixels.
         fill_opacity: of the boxes' insides, in [0, 1].
         dashed: whether lines are dashed.
@@ -67,12 +69,13 @@ class Boxes:
     category: ArrayLike | None = None
     slider: str = ""
     scores: ArrayLike | None = None
-    score_slider: str = ""
-    score_values: ArrayLike | None = None
+    score_from: Mapping[str, ArrayLike] = field(default_factory=dict)
+    score_below: Mapping[str, ArrayLike] = field(default_factory=dict)
     labels: Sequence[str] | None = None
     columns: ArrayLike | None = None
     tip: str = ""
     opacity: float = 1.0
+    crowd_opacity: float | None = None
     width: float = 1.5
     fill_opacity: float = 0.0
     dashed: bool = False
@@ -85,16 +88,15 @@ class Boxes:
         count = len(boxes)
         _colours("palette", self.palette)
         _fractions(opacity=self.opacity, fill_opacity=self.fill_opacity)
+        _fractions(crowd_opacity=self.crowd_opacity or 0)
         if self.labels is not None:
             _length("labels", self.labels, count)
         if self.pickable and not self.hover:
             raise ValueError("pickable is True, it asks for hover=True")
         if bool(self.tip) != (self.columns is not None):
             raise ValueError("columns and tip go together, one of them is missing")
-        if bool(self.score_slider) != (self.score_values is not None):
-            raise ValueError("score_slider and score_values go together, one of them is missing")
-        if self.score_slider and self.scores is None:
-            raise ValueError("scores is None, score_slider asks for one score a box")
+        if (self.score_from or self.score_below) and self.scores is None:
+            raise ValueError("scores is None, score_from and score_below ask for one score a box")
         arrays = {"boxes": boxes}
         if self.category is not None:
             arrays["category"] = self._categories(count)
@@ -105,13 +107,14 @@ class Boxes:
             columns = np.asarray(self.columns, np.float32)
             arrays["columns"] = columns[:, None] if columns.ndim == 1 else columns
             _length("columns", columns, count)
-        if self.score_values is not None:
-            arrays["score_values"] = np.asarray(self.score_values, np.float32)
+        bounds = {"score_from": self.score_from, "score_below": self.score_below}
+        for name, sliders in bounds.items():
+            arrays |= {f"{name}.{key}": np.asarray(v, np.float32) for key, v in sliders.items()}
         names = (
-            "palette slider score_slider labels tip opacity width fill_opacity dashed hover "
+            "palette slider labels tip opacity crowd_opacity width fill_opacity dashed hover "
             "pickable"
         )
-        return _header(self, names), arrays
+        return _header(self, names) | {name: list(keys) for name, keys in bounds.items()}, arrays
 
     def _categories(self, count: int) -> np.ndarray:
         category = np.asarray(self.category)

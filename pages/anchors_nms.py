@@ -17,6 +17,7 @@ RATIOS = {"one": [1.0], "three": [0.5, 1.0, 2.0], "tall": [1.0, 2.0, 3.0]}
 SHAPES = {"one": "1:1", "three": "2:1, 1:1, 1:2", "tall": "1:1, 1:2, 1:3"}
 SCALES = [16, 24, 32, 48, 64, 96, 128, 192, 256]
 SHARES = positions(0.0, 1.0, 0.01)
+LIMITS = positions(0.0, 1.0, 0.02)  # each between two bars of the histogram
 SCORES = positions(0.1, 0.95, 0.01)
 MOST_DRAWN = 20_000
 PAIR = [(0.2, 0.25, 0.6, 0.7), (0.4, 0.4, 0.8, 0.85)]
@@ -106,33 +107,38 @@ def matching(step):
     sets = {_("By hand"): lambda: own} if own else {}
     detector = {_("The detector's"): lambda: answers(step), _("None"): list}
     step.replace(objects, {**sets, **detector})
-    positive = step.live_slider(_("Positive above IoU"), SHARES, 0.7, key="positive")
-    negative = step.live_slider(_("Negative below IoU"), SHARES, 0.3, key="negative")
-    negative = min(negative, positive)
+    above = step.live_slider(_("Positive above IoU"), LIMITS, 0.7, key="positive", live=False)
+    below = step.live_slider(_("Negative below IoU"), LIMITS, 0.3, key="negative", live=False)
     kinds = {"matched": _("Positive, ignored"), "all": _("All"), "batch": _("Mini-batch of 256")}
     kind = step.choice(_("Show"), kinds, "matched", key="show", wide=True)
     seed = step.number(_("Seed"), 0, 0, 999, key="seed") if kind == "batch" else 0
     step.reset()
     anchors, _grids = lay_out(step)
     truth = torch.tensor(objects.corners, dtype=torch.float32).reshape(-1, 4)
-    match = step.run(explain.match_anchors, anchors, truth, positive, negative)
+    match = step.run(explain.match_anchors, anchors, truth, above, min(below, above))
     counts = step.run(explain.count_labels, match)
-    shown = ((match.label != 0) | (kind == "all")).nonzero()[:, 0]
+    sweep = step.run(explain.sweep_labels, match, torch.tensor(LIMITS), torch.tensor(LIMITS))
+    topics = step.topic("positive"), step.topic("negative")
+    sent = match.level.topk(min(len(anchors), MOST_DRAWN)).indices
+    shown = figures.divided(match.level[sent], LIMITS, *topics)
+    if kind == "matched":
+        del shown["negative"]
     if kind == "batch":
         generator = torch.Generator().manual_seed(seed)
         batch = step.run(explain.sample_minibatch, match.label, generator)
-        shown = torch.cat([batch.positive, batch.negative])
-    sent = match.iou.topk(min(len(anchors), MOST_DRAWN)).indices
+        shown = figures.sampled(batch, sent)
     hint = _("Drag on the photo to draw an object. Drag a box to move it, its edges to resize it.")
     layers = figures.matching_layers(anchors, match, sent, shown, truth, hint)
     seen = step.stage(photo, layers, drawn=objects, margin=0.1)
     picked = sent[seen.picked[1]] if seen.picked else match.best_anchor[:1].clamp(min=0).sum()
     step.fact(**vars(counts), objects=len(truth), picked=picked)
     none = _("There is no object yet. Drag a box around one on the photo.")
-    step.says("" if len(truth) else none, objects=len(truth), **vars(counts))
-    histogram = step.run(explain.iou_histogram, match.iou, 50)
-    chart = figures.iou_histogram(histogram, positive, negative, _)
-    step.figure(chart, key="histogram")
+    told = {k: Follow(topics[: n.ndim], figures.grouped(n)) for k, n in vars(sweep).items()}
+    step.says("" if len(truth) else none, objects=len(truth), **told)
+    bars = step.run(explain.iou_histogram, match.iou, len(LIMITS) - 1)
+    sweeps = [Sweep(*moved) for moved in figures.histogram_sweeps(bars, LIMITS, *topics)]
+    chart = figures.iou_histogram(bars, above, below, _)
+    step.figure(chart, key="histogram", sweeps=sweeps)
     step.data(label=match.label, matched=match.matched, iou=match.iou)
 
 

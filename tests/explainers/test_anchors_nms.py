@@ -30,6 +30,7 @@ from explainers.anchors_nms import (
     soft_nms,
     suppression_states,
     survivors,
+    sweep_labels,
     sweep_nms,
 )
 from explainers.boxes import box_area, box_iou
@@ -277,6 +278,83 @@ class TestMatching:
             negative=count(0),
             rescued=match.rescued.tolist().count(True),
         )
+
+
+class TestSweepLabels:
+    THRESHOLDS = torch.linspace(0, 1, 51)
+
+    @staticmethod
+    def plain(anchors, objects, positive, negative):
+        """Threshold by threshold, as numbers[positive][negative]."""
+        return [
+            [count_labels(match_anchors(anchors, objects, p, min(n, p))) for n in negative.tolist()]
+            for p in positive.tolist()
+        ]
+
+    def check(self, anchors, objects, positive, negative):
+        sweep = sweep_labels(match_anchors(anchors, objects), positive, negative)
+        for i, row in enumerate(self.plain(anchors, objects, positive, negative)):
+            for j, wanted in enumerate(row):
+                found = sweep.positive[i], sweep.ignored[i, j], sweep.negative[i, j]
+                assert LabelCounts(*map(int, found), int(sweep.rescued[i])) == wanted
+
+    def test_worked_by_hand(self, device, dtype):
+        """IoU 1, 1/2, 1/4 and 0 with one object: its best anchor is positive at any threshold."""
+        rows = [[0, 0, 8, 8], [0, 0, 8, 4], [0, 0, 8, 2], [50, 50, 60, 60]]
+        match = match_anchors(as_boxes(rows, dtype, device), as_boxes(rows[:1], dtype, device))
+        assert match.level.tolist() == [2, 0.5, 0.25, 0]
+        sweep = sweep_labels(
+            match, numbers([0, 0.25, 1], dtype, device), numbers([0, 0.5], dtype, device)
+        )
+        assert sweep.positive.tolist() == [3, 2, 1]
+        assert sweep.negative.tolist() == [[0, 0], [0, 1], [0, 2]]
+        assert sweep.ignored.tolist() == [[1, 1], [2, 1], [3, 1]]
+        assert sweep.rescued.tolist() == [0, 0, 1]
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_equals_match_anchors_threshold_by_threshold(self, dtype, device):
+        anchors = make_anchors((96, 128), 16, **NINE, device=device, dtype=dtype)
+        rows = [[10, 20, 70, 90], [60, 10, 100, 60], [0, 0, 8, 8], [5, 5, 5, 5]]
+        thresholds = self.THRESHOLDS.to(device, dtype)
+        self.check(anchors, as_boxes(rows, dtype, device), thresholds, thresholds)
+
+    @given(grid_boxes(), grid_boxes(max_size=4))
+    def test_equals_match_anchors_where_boxes_meet_thresholds_exactly(self, anchors, objects):
+        thresholds = torch.tensor([0, 0.25, 1 / 3, 0.5, 1])
+        self.check(as_boxes(anchors), as_boxes(objects), thresholds, thresholds.flip(0))
+
+    def test_a_threshold_means_the_same_number_in_single_precision(self, device):
+        """IoU 0.3 and 0.7, which float32 rounds differently from float64, are ignored."""
+        rows = [[0, 0, 10, 3], [0, 0, 10, 7], [0, 0, 10, 10]]
+        anchors, objects = (as_boxes(r, torch.float32, device) for r in (rows, rows[2:]))
+        for threshold in (0.3, 0.7):
+            here = torch.tensor([threshold], device=device)
+            sweep = sweep_labels(match_anchors(anchors, objects), here, here)
+            counts = count_labels(match_anchors(anchors, objects, threshold, threshold))
+            assert sweep.ignored.item() == counts.ignored == 1
+            assert sweep.positive.item() == counts.positive
+
+    def test_the_level_gives_the_label_at_any_threshold(self, device):
+        """What the browser does with it."""
+        anchors = make_anchors((96, 128), 16, **NINE, device=device)
+        for rows in ([[10, 20, 70, 90], [60, 10, 100, 60]], []):
+            objects = as_boxes(rows, device=device)
+            level = match_anchors(anchors, objects).level
+            for positive, negative in ((0.0, 0.0), (0.5, 0.3), (0.7, 0.7), (1.0, 1.0)):
+                label = torch.where(level > positive, 1, torch.where(level < negative, 0, -1))
+                assert label.equal(match_anchors(anchors, objects, positive, negative).label)
+
+    def test_nothing_to_count(self, device, dtype):
+        none, some = as_boxes([], dtype, device), as_boxes([[0, 0, 9, 9]], dtype, device)
+        zero = numbers([0], dtype, device)
+        for anchors, objects, wanted in ((none, none, 0), (none, some, 0), (some, none, 1)):
+            sweep = sweep_labels(match_anchors(anchors, objects), zero, zero)
+            assert sweep.negative.tolist() == [[wanted]]
+            assert sweep.positive.tolist() == sweep.rescued.tolist() == [0]
+            assert sweep.ignored.tolist() == [[0]]
+        empty = sweep_labels(match_anchors(some, some), zero[:0], zero)
+        assert empty.positive.shape == (0,)
+        assert empty.ignored.shape == empty.negative.shape == (0, 1)
 
 
 class TestHistogram:
@@ -699,6 +777,7 @@ BACKWARDS = as_boxes([[10, 0, 0, 10], [0, 0, 1, 1]], torch.float32)
 NOT_A_NUMBER = numbers([0.5, torch.nan], torch.float32)
 HALF = numbers([0.5], torch.float32)
 MASK = torch.ones((1, 2), dtype=torch.bool)
+MATCH = match_anchors(BOXES, BOXES)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -723,6 +802,9 @@ class TestErrors:
             (lambda: match_anchors(BOXES, BOXES, 0.3, 0.7), r"negative is 0.7, positive is 0.3"),
             (lambda: match_anchors(BOXES, BOXES, 1.1), r"positive is 1.1: 0 <= negative"),
             (lambda: match_anchors(BOXES, BOXES, 0.7, -0.1), r"negative is -0.1"),
+            (lambda: sweep_labels(MATCH, HALF * 3, HALF), r"positive has 1.5: .*\[0, 1\]"),
+            (lambda: sweep_labels(MATCH, HALF, NOT_A_NUMBER), r"negative has nan"),
+            (lambda: sweep_labels(MATCH, HALF, HALF[0]), r"negative has shape \[\]"),
             (lambda: iou_histogram(HALF, bins=0), r"bins is 0: at least 1"),
             (lambda: sample_minibatch(torch.tensor([2]), generator()), r"label is .*values -1, 0"),
             (lambda: sample_minibatch(torch.tensor([[1]]), generator()), r"label is .*shape \[n\]"),

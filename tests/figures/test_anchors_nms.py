@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from explainers.anchors_nms import (
+    MiniBatch,
     anchor_map,
     make_anchors,
     match_anchors,
@@ -13,9 +14,11 @@ from explainers.anchors_nms import (
 )
 from explainers.boxes import encode_boxes, iou_parts
 from figures.anchors_nms import (
-    LABELS,
     METHODS,
+    divided,
     grid_layers,
+    grouped,
+    histogram_sweeps,
     iou_formula,
     iou_histogram,
     labelled,
@@ -23,6 +26,7 @@ from figures.anchors_nms import (
     object_table,
     replay_layers,
     replay_sentences,
+    sampled,
     score_decay,
     soft_layers,
     survivor_curve,
@@ -53,19 +57,50 @@ def encodable(layers):
 # ---------------------------------------------------------------- charts
 
 
+def bars(trace):
+    """Heights of the bars that a trace of the histogram draws, 0 where it draws none."""
+    return [round(float(y)) for y in trace.y][1:-1]
+
+
 def test_histogram_counts_and_colours_follow_the_thresholds():
-    drawn = iou_histogram(torch.tensor([7, 5, 3, 1]), positive=0.7, negative=0.3, translate=str)
-    bars = drawn.data[0]
-    assert list(bars.y) == [7, 5, 3, 1]
-    assert list(bars.x) == [0.125, 0.375, 0.625, 0.875]
-    assert list(bars.marker.color) == [NEGATIVE, IGNORED, IGNORED, POSITIVE]
-    assert [shape.x0 for shape in drawn.layout.shapes] == [0.3, 0.7]
+    counts = torch.tensor([7, 5, 3, 1, 0])
+    drawn = iou_histogram(counts, positive=0.6, negative=0.4, translate=str)
+    ignored, negative, positive, low, high = drawn.data
+    assert [round(x, 2) for x in ignored.x] == [0, 0.1, 0.3, 0.5, 0.7, 0.9, 1]
+    assert bars(ignored) == counts.tolist()
+    assert bars(negative) == [7, 5, 0, 0, 0]
+    assert bars(positive) == [0, 0, 0, 1, 0]
+    assert [trace.fillcolor for trace in drawn.data[:3]] == [IGNORED, NEGATIVE, POSITIVE]
+    assert (low.x, high.x) == ((0.4, 0.4), (0.6, 0.6))
+    bottom, top = drawn.layout.yaxis.range
+    assert min(min(trace.y) for trace in drawn.data) < 10**bottom < 1
+    assert 10**top > 7
 
 
-@pytest.mark.parametrize(("positive", "negative"), [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0)])
-def test_histogram_at_the_ends_of_the_sliders(positive, negative):
-    drawn = iou_histogram(torch.zeros(50, dtype=torch.int64), positive, negative, str)
-    assert len(drawn.data[0].marker.color) == 50
+@pytest.mark.parametrize(("positive", "negative"), [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.2, 0.8)])
+def test_sliders_make_of_a_histogram_what_it_is_at_their_thresholds(positive, negative):
+    counts, thresholds = torch.arange(50), [k / 50 for k in range(51)]
+    drawn = iou_histogram(counts, positive, negative, str)
+    moved = iou_histogram(counts, 0.7, 0.3, str)
+    at = {"of p": thresholds.index(positive), "of n": thresholds.index(negative)}
+    for topic, trace, attribute, values in histogram_sweeps(counts, thresholds, "of p", "of n"):
+        assert len(values) == len(thresholds)
+        moved.data[trace][attribute] = values[at[topic]]
+    for one, other in zip(drawn.data, moved.data, strict=True):
+        assert np.allclose(one.x, other.x)
+        assert np.allclose(one.y, other.y)
+
+
+def test_histogram_without_anchors():
+    drawn = iou_histogram(torch.zeros(50, dtype=torch.int64), 0.7, 0.3, str)
+    assert bars(drawn.data[0]) == [0] * 50
+
+
+def test_numbers_of_a_sentence_keep_their_shape():
+    assert grouped(torch.tensor([[1, 2345], [67, 1_000_000]])).tolist() == [
+        ["1", "2,345"],
+        ["67", "1,000,000"],
+    ]
 
 
 def test_survivor_curve_marks_the_threshold_up_to_the_highest_count():
@@ -87,7 +122,9 @@ def test_score_decay_draws_every_method_over_the_scores_before():
 def test_labels_are_translated():
     drawn = iou_histogram(torch.tensor([1]), 0.7, 0.3, lambda text: f"<{text}>")
     assert drawn.layout.yaxis.title.text == "<Anchors>"
-    assert drawn.layout.annotations[0].text == "<negative>"
+    (key,) = drawn.layout.annotations
+    for label in ("<negative>", "<ignored>", "<positive>"):
+        assert label in key.text
 
 
 # ---------------------------------------------------------------- layers
@@ -106,30 +143,70 @@ def test_grid_shows_the_first_cells_anchors_in_one_colour_a_scale():
     assert cell.cell == 1 * 4 + 2
 
 
-def test_matching_hides_what_is_not_shown_and_tells_iou_and_target():
+OBJECTS = torch.tensor([[10.0, 10, 44, 44], [8, 0, 24, 16], [60, 60, 61, 61]])
+
+
+def visible(layer, at):
+    """Which boxes the browser shows with its sliders at these positions."""
+    _, arrays = layer.encode((SIZE[1], SIZE[0]))
+    shown = arrays.get("category", np.zeros(len(arrays["boxes"]))) != HIDDEN
+    for bound, meets in (("score_from", np.greater_equal), ("score_below", np.less)):
+        limits = [arrays[f"{bound}.{topic}"][at[topic]] for topic in getattr(layer, bound)]
+        if limits:
+            shown &= meets(arrays["scores"], min(limits))
+    return shown.tolist()
+
+
+@pytest.mark.parametrize("objects", [OBJECTS, OBJECTS[:0]])
+def test_sliders_label_anchors_as_matching_does_at_each_pair_of_thresholds(objects):
+    anchors = make_anchors(SIZE, stride=8, scales=[16, 32], ratios=[1])
+    thresholds = [k / 20 for k in range(21)]
+    sent = torch.arange(len(anchors)).flip(0)
+    match = match_anchors(anchors, objects)
+    shown = divided(match.level[sent], thresholds, "of p", "of n")
+    layers = encodable(matching_layers(anchors, match, sent, shown, objects, "hint"))
+    assert list(layers) == ["negative", "ignored", "positive", "drawn"]
+    for p, positive in enumerate(thresholds):
+        for n, negative in enumerate(thresholds):
+            wanted = match_anchors(anchors, objects, positive, min(negative, positive))
+            for label, name in ((1, "positive"), (-1, "ignored"), (0, "negative")):
+                found = visible(layers[name], {"of p": p, "of n": n})
+                assert found == (wanted.label[sent] == label).tolist()
+
+
+def test_matching_tells_iou_and_target_and_hides_labels_that_are_not_shown():
     anchors = make_anchors(SIZE, stride=16, scales=[32], ratios=[1])
-    objects = torch.tensor([[10.0, 10, 44, 44]])
-    match = match_anchors(anchors, objects, 0.5, 0.3)
-    chosen = torch.arange(len(anchors))
-    shown = (match.label != 0).nonzero()[:, 0]
-    layers = encodable(matching_layers(anchors, match, chosen, shown, objects, "hint"))
-    assert list(layers) == [*reversed(LABELS), "drawn"]
-    for label, name in ((1, "positive"), (-1, "ignored")):
-        visible = torch.as_tensor(layers[name].category) != HIDDEN
-        assert torch.equal(visible, match.label == label)
-    assert (torch.as_tensor(layers["negative"].category) == HIDDEN).all()
+    match = match_anchors(anchors, OBJECTS[:1], 0.5, 0.3)
+    sent = torch.arange(len(anchors))
+    shown = divided(match.level, [0.0, 1.0], "of p", "of n")
+    del shown["negative"]
+    layers = encodable(matching_layers(anchors, match, sent, shown, OBJECTS[:1], "hint"))
+    assert list(layers) == ["ignored", "positive", "drawn"]
     told = torch.as_tensor(layers["positive"].columns)
     assert torch.equal(told[:, 0], match.iou)
-    assert torch.equal(told[:, 1:], encode_boxes(objects.expand(len(anchors), 4), anchors))
+    assert torch.equal(told[:, 1:], encode_boxes(OBJECTS[:1].expand(len(anchors), 4), anchors))
 
 
-def test_matching_without_objects_has_layers_too():
-    anchors = make_anchors(SIZE, stride=32, scales=[32], ratios=[1])
-    none = torch.zeros(0, 4)
-    match = match_anchors(anchors, none)
-    chosen = torch.arange(len(anchors))
-    layers = encodable(matching_layers(anchors, match, chosen, chosen[:0], none, "hint"))
-    assert len(np.asarray(layers["drawn"].boxes)) == 0
+def test_a_mini_batch_is_shown_alone():
+    anchors = make_anchors(SIZE, stride=16, scales=[32], ratios=[1])
+    match = match_anchors(anchors, OBJECTS, 0.5, 0.3)
+    batch = MiniBatch(positive=torch.tensor([3, 1]), negative=torch.tensor([4, 5, 6]))
+    sent = torch.tensor([6, 5, 3, 2, 1])
+    layers = encodable(matching_layers(anchors, match, sent, sampled(batch, sent), OBJECTS, "hint"))
+    assert list(layers) == ["negative", "positive", "drawn"]
+    assert visible(layers["positive"], {}) == [False, False, True, False, True]
+    assert visible(layers["negative"], {}) == [True, True, False, False, False]
+
+
+def test_matching_without_objects_or_anchors_has_layers_too():
+    some, none = make_anchors(SIZE, stride=32, scales=[32], ratios=[1]), torch.zeros(0, 4)
+    for anchors, objects in ((some, none), (none, none), (none, OBJECTS)):
+        match = match_anchors(anchors, objects)
+        sent = torch.arange(len(anchors))
+        batch = MiniBatch(sent[:0], sent)
+        for shown in (divided(match.level, [0, 1], "of p", "of n"), sampled(batch, sent)):
+            layers = encodable(matching_layers(anchors, match, sent, shown, objects, "hint"))
+            assert len(np.asarray(layers["drawn"].boxes)) == len(objects)
 
 
 def test_sweep_shows_each_candidate_either_kept_or_dropped():

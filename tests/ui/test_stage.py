@@ -42,6 +42,14 @@ def test_boxes_travel_as_float32_and_categories_as_bytes():
     assert arrays["category"].tolist() == category.tolist()
 
 
+def test_bounds_of_scores_travel_by_the_sliders_that_move_them():
+    bounds = {"score_from": {"low": [0, 1]}, "score_below": {"low": [0, 1], "page.high": [2]}}
+    header, arrays = Boxes("b", TWO, scores=[0.5, 1], **bounds).encode(SIZE)
+    assert (header["score_from"], header["score_below"]) == (["low"], ["low", "page.high"])
+    assert arrays["score_below.page.high"].tolist() == [2]
+    assert arrays["score_from.low"].dtype == arrays["scores"].dtype == np.float32
+
+
 def test_no_boxes_are_a_layer_too():
     for category in ([], np.zeros((3, 0))):
         layer = Boxes("b", [], category=category, labels=[], scores=[], columns=[], tip="{0}")
@@ -65,8 +73,9 @@ def test_no_boxes_are_a_layer_too():
         (Boxes("b", TWO, tip="{0}"), "columns and tip"),
         (Boxes("b", TWO, columns=[1.0], tip="{0}"), "columns has 1"),
         (Boxes("b", TWO, opacity=2), "opacity is 2"),
-        (Boxes("b", TWO, score_slider="s"), "score_slider and score_values"),
-        (Boxes("b", TWO, score_slider="s", score_values=[0.1]), "scores is None"),
+        (Boxes("b", TWO, crowd_opacity=-1), "crowd_opacity is -1"),
+        (Boxes("b", TWO, score_from={"s": [0.1]}), "scores is None"),
+        (Boxes("b", TWO, score_below={"s": [0.1]}), "scores is None"),
         (Boxes("b", TWO, hover=False, pickable=True), "pickable"),
         (HeatMap("h", [1, 2], 0, 1), "values has shape"),
         (HeatMap("h", [[1]], 1, 1), "low is 1"),
