@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from explainers.attention_maps import rollout_by_layer
+from explainers.attention_maps import principal_colours, rollout_by_layer
 from explainers.models.vit_s14 import VisionAttention, attention_weights
 from explainers.softmax_temperature import entropy
 
@@ -85,7 +85,7 @@ def _maps(weights: Float[Tensor, "layers t t"], attended: VisionAttention) -> Pa
     to_patches = weights[:, :, 1:]
     largest = to_patches.amax(dim=-1)
     relative = to_patches / largest.clamp(min=torch.finfo(weights.dtype).tiny)[..., None]
-    maps = relative.unflatten(-1, (attended.rows, attended.columns))
+    maps = relative.reshape(*relative.shape[:-1], attended.rows, attended.columns)
     return PatchMaps(maps[:, 1:], largest[:, 1:], maps[:, 0], largest[:, 0])
 
 
@@ -119,7 +119,7 @@ def head_maps(attended: VisionAttention, patch: int) -> HeadMaps:
     _check_patch(attended, patch)
     query = attended.queries[:, :, 1 + patch, None]
     weights = (query @ attended.keys.mT / _root(attended)).softmax(dim=-1)[:, :, 0]
-    maps = weights[..., 1:].unflatten(-1, (attended.rows, attended.columns))
+    maps = weights[..., 1:].reshape(*weights.shape[:-1], attended.rows, attended.columns)
     return HeadMaps(maps, weights[..., 0])
 
 
@@ -183,6 +183,48 @@ def patch_scores(attended: VisionAttention, patch: int, head: int) -> PatchScore
         spread=products.std(dim=-1, correction=0),
         strongest=scores.argsort(dim=-1, descending=True, stable=True)[:, :5],
     )
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """One layer of `PatchScores`, in plain numbers: entropies in nats."""
+
+    score_spread: float
+    score_entropy: float
+    unscaled_entropy: float
+
+
+def summarize_scores(scores: PatchScores, layer: int) -> ScoreSummary:
+    """What there is to say of one layer.
+
+    Raises:
+        ValueError: if there is no such layer.
+
+    >>> from explainers.models.vit_s14 import attend, vit_s14
+    >>> attended = attend(vit_s14(), torch.zeros(20, 30, 3, dtype=torch.uint8))
+    >>> found = summarize_scores(patch_scores(attended, patch=0, head=0), layer=0)
+    >>> found.score_entropy > found.unscaled_entropy
+    True
+    """
+    if not 0 <= layer < len(scores.entropy):
+        raise ValueError(f"layer is {layer}: 0 to {len(scores.entropy) - 1} is needed")
+    return ScoreSummary(
+        score_spread=float(scores.spread[layer]),
+        score_entropy=float(scores.entropy[layer]),
+        unscaled_entropy=float(scores.unscaled_entropy[layer]),
+    )
+
+
+def patch_colours(attended: VisionAttention) -> Float[Tensor, "rows columns 3"]:
+    """The patches' final features as colours: `principal_colours` on their grid.
+
+    >>> from explainers.models.vit_s14 import attend, vit_s14
+    >>> attended = attend(vit_s14(), torch.zeros(20, 30, 3, dtype=torch.uint8))
+    >>> patch_colours(attended).shape
+    torch.Size([13, 19, 3])
+    """
+    colours = principal_colours(attended.tokens[1:])
+    return colours.reshape(attended.rows, attended.columns, 3)
 
 
 def _root(attended: VisionAttention) -> float:

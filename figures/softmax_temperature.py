@@ -107,7 +107,14 @@ def entropy_curve(softened: Softened, at: int, translate: Translate) -> go.Figur
     cold = _("T → 0: the largest takes all, entropy 0")
     hot = _("T → ∞: all alike, entropy ln {count} = {most:.2f}")
     notes = [
-        {"text": cold, "x": 0.01, "y": 0.22 * most, "xanchor": "left", "yanchor": "bottom", **place},
+        {
+            "text": cold,
+            "x": 0.01,
+            "y": 0.22 * most,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            **place,
+        },
         {
             "text": hot.format(count=softened.probabilities.shape[1], most=most),
             "x": 0.99,

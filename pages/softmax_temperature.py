@@ -78,8 +78,8 @@ def soften(step):
     moves = [Sweep(topic, 1, "x", found.temperatures[:, None])]
     moves += [Sweep(topic, 1, "y", found.entropy[:, None])]
     step.figure(curve, key="entropy", sweeps=moves)
-    step.fact(largest=100 * found.largest[at], entropy=found.entropy[at])
-    step.fact(noticeable=found.noticeable[at], gap=found.gap[at])
+    here = step.run(explain.at_temperature, found, at)
+    step.fact(**vars(here), percent=100 * here.largest)
     step.data(
         class_index=found.top,
         **{f"p_at_{T:g}": found.top_probabilities[i] for i, T in enumerate(TEMPERATURES)},

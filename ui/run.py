@@ -139,19 +139,20 @@ def device() -> torch.device:
     return torch.device(name)
 
 
-def network(name: str) -> torch.nn.Module:
+def network(name: str, *options: str) -> torch.nn.Module:
     """A network of `explainers.models` by the name of its function, on the device.
 
     It is loaded once and shared by all visitors.
     """
+    asked = (name, *options)
     with _loading:
-        if name not in _networks:
+        if asked not in _networks:
             models = importlib.import_module("explainers.models")
-            _networks[name] = getattr(models, name)().to(device())
-        return _networks[name]
+            _networks[asked] = getattr(models, name)(*options).to(device())
+        return _networks[asked]
 
 
-_networks: dict[str, torch.nn.Module] = {}
+_networks: dict[tuple[str, ...], torch.nn.Module] = {}
 _loading = threading.Lock()
 
 

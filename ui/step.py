@@ -121,10 +121,12 @@ class Step(Controls):
         self.recipe.record_states(function, arguments, options, states)
         return list(states)
 
-    def network(self, name: str) -> Any:
+    def network(self, name: str, *options: str) -> Any:
         """A trained network of `explainers.models`, loaded once per server."""
-        loaded = network(name)
-        self.recipe.define("network", loaded, f"{name}()", f"from explainers.models import {name}")
+        loaded = network(name, *options)
+        made = f"{name}({', '.join(map(repr, options))})"
+        short = "_".join(["network", *options])
+        self.recipe.define(short, loaded, made, f"from explainers.models import {name}")
         return loaded
 
     def image(self, photo: Photo) -> Any:
@@ -149,6 +151,7 @@ class Step(Controls):
         key: str,
         sweeps: Sequence[Sweep] = (),
         events: Sequence[str] = (),
+        points_at: Mapping[int, str] | None = None,
         place: Any = None,
     ) -> FigureEvent | None:
         """Draw a figure in the canvas, or in `place`. See `ui.live.figure`."""
@@ -157,7 +160,13 @@ class Step(Controls):
         name, label = f"{self.id}.{key}", " · ".join(filter(None, axes))
         with place or self.canvas:
             return live_figure(
-                figure, key=name, label=label, sweeps=sweeps, events=events, step=self.id
+                figure,
+                key=name,
+                label=label,
+                sweeps=sweeps,
+                events=events,
+                points_at=points_at,
+                step=self.id,
             )
 
     def stage(
@@ -230,11 +239,11 @@ class Step(Controls):
         with self.canvas:
             return st.columns(count)
 
-    def table(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """A small table below the controls."""
+    def table(self, columns: Mapping[str, Sequence[Any]], place: Any = None) -> None:
+        """A small table below the controls, or in `place`."""
         rows = [columns, ["---:"] * len(columns), *zip(*columns.values(), strict=True)]
         lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-        with self._place:
+        with place or self._place:
             st.markdown("\n".join(lines))
 
     def formula(self, latex: str, caption: str = "") -> None:

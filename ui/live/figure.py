@@ -49,6 +49,7 @@ def live_figure(
     label: str,
     sweeps: Sequence[Sweep] = (),
     events: Sequence[str] = (),
+    points_at: Mapping[int, str] | None = None,
     step: str = "",
 ) -> FigureEvent | None:
     """Draw a Plotly figure in place; zoom, hover and pinned ghosts survive a change.
@@ -58,6 +59,8 @@ def live_figure(
         label: what a screen reader says of it.
         sweeps: attributes that follow sliders in the browser, without the server.
         events: which of `click`, `hover` and `select` are reported.
+        points_at: for a trace the key of a slider that moves, in the browser, to the index of the
+            point under the pointer.
         step: the page step whose toolbar exports and pins it.
 
     Returns:
@@ -86,6 +89,7 @@ def live_figure(
         "height": figure.layout.height or 360,
         "sweeps": places,
         "events": list(events),
+        "points_at": {str(trace): topic for trace, topic in (points_at or {}).items()},
         "step": step,
     }
     mount("figure", meta, arrays, key=key, on_event_change=_nothing, on_failed_change=_nothing)

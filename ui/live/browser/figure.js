@@ -1,5 +1,5 @@
 // The live figure: Plotly.react in place, sweeps played from arrays that are here already.
-import { download, element, piece, subscribe, theme, unpack } from "./shared.js";
+import { download, element, piece, publish, subscribe, theme, unpack } from "./shared.js";
 
 const FRAMES = 2000;
 let library = null;
@@ -129,7 +129,13 @@ function create(root) {
     plot.removeAllListeners?.("plotly_hover");
     plot.removeAllListeners?.("plotly_selected");
     if (meta.events.includes("click")) plot.on("plotly_click", (e) => tell("click", e));
-    if (meta.events.includes("hover")) plot.on("plotly_hover", (e) => tell("hover", e));
+    plot.on("plotly_hover", (e) => {
+      if (meta.events.includes("hover")) tell("hover", e);
+      for (const { curveNumber, pointNumber } of e.points) {
+        const topic = meta.points_at[curveNumber];
+        if (topic) publish(topic, pointNumber);
+      }
+    });
     if (meta.events.includes("select")) plot.on("plotly_selected", (e) => tell("select", e));
   }
 

@@ -85,6 +85,13 @@ function create(root) {
     }
   }
 
+  // A figure may move the slider too: what is pointed at there is published under its topic.
+  function follow(index) {
+    if (index === Number(input.value)) return;
+    input.value = index;
+    show();
+  }
+
   function stop() {
     if (!playing) return;
     clearInterval(playing);
@@ -144,7 +151,8 @@ function create(root) {
         || before?.texts.length !== data.texts.length) drawTicks();
       if (before?.topic !== data.topic) {
         unsubscribe?.();
-        unsubscribe = subscribe(`ack:${data.topic}`, acknowledge);
+        const offs = [subscribe(`ack:${data.topic}`, acknowledge), subscribe(data.topic, follow)];
+        unsubscribe = () => offs.forEach((off) => off());
       }
       if (revision !== data.revision) {
         revision = data.revision;

@@ -218,6 +218,12 @@ class Stage {
     return place(layer.row, layer.arrays.values.shape.length === 3 ? layer.arrays.values.shape[0] : 1);
   }
 
+  // The map of the patch that is pointed at, in the state that a slider has picked.
+  patchState(layer) {
+    const cells = layer.rows * layer.columns;
+    return place(layer.row, layer.arrays.values.shape[0] / cells) * cells + this.activeCell;
+  }
+
   get activeCell() {
     return this.pinned ?? this.cell ?? this.grid?.cell ?? null;
   }
@@ -351,7 +357,7 @@ class Stage {
   paintTop(ctx, view) {
     const { grid, style, activeCell: cell } = this;
     if (grid && cell !== null) {
-      if (grid.kind === "patches") paint.paintHeat(ctx, view, grid, cell);
+      if (grid.kind === "patches") paint.paintHeat(ctx, view, grid, this.patchState(grid));
       else paint.paintCellBoxes(ctx, view, grid, cell, style);
     }
     for (const one of new Set([this.cell ?? cell, cell])) {

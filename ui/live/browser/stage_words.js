@@ -30,7 +30,7 @@ function cellText(stage, cell) {
 function heatText(stage) {
   const values = stage.layers.map((layer) => {
     const state = layer.kind === "heat" ? stage.heatState(layer)
-      : layer.kind === "patches" ? stage.activeCell : null;
+      : layer.kind === "patches" && stage.activeCell !== null ? stage.patchState(layer) : null;
     const value = state === null ? null : heatAt(layer, state, stage.pointer);
     return value === null ? "" : `${layer.label} ${number(value)}`.trim();
   });

@@ -1,0 +1,294 @@
+"""Figures of the Attention maps page. `translate` gives each label in the page's language."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from torch import Tensor
+from torch.nn import functional
+
+from explainers.models.selfie_segmentation import Gate
+from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores
+from figures.stage import HeatMap, Layer
+from figures.stage import PatchMaps as PatchLayer
+from figures.style import CATEGORIES, CHOSEN, IGNORED, NEGATIVE, TEMPLATE, figure
+
+Translate = Callable[[str], str]
+Extent = tuple[float, float, float, float]
+
+# ---------------------------------------------------------------- channels
+
+
+def mask_layers(masks: Tensor, slider: str, translate: Translate) -> list[Layer]:
+    """What the segmenter takes for a person, at every strength of a gate.
+
+    Args:
+        masks: `[t, h, w]` in [0, 1].
+    """
+    _ = translate
+    levels = _bytes(thinned(masks, 64))
+    options = {"slider": slider, "smooth": True, "opacity": 0.65, "label": _("person")}
+    return [HeatMap("mask", levels, 0.0, 1.0, "viridis", **options)]
+
+
+def channel_layers(gate: Gate, slider: str, translate: Translate) -> list[Layer]:
+    """Every channel's map before its gate, each from its least to its largest value."""
+    _ = translate
+    options = {"slider": slider, "smooth": True, "opacity": 0.8, "label": _("channel, 0 to 1")}
+    return [HeatMap("channel", _bytes(spread(gate.features)), 0.0, 1.0, "magma", **options)]
+
+
+def spread(features: Tensor) -> Tensor:
+    """Maps `[c, h, w]` of at most 32 x 32, each from its least (0) to its largest value (1)."""
+    maps = thinned(features, 32)
+    least = maps.amin(dim=(-2, -1), keepdim=True)
+    range_ = maps.amax(dim=(-2, -1), keepdim=True) - least
+    return (maps - least) / range_.clamp(min=1e-12)
+
+
+def thinned(maps: Tensor, most: int) -> Tensor:
+    """Maps `[n, h, w]` averaged down to at most `most` rows and columns."""
+    rows, columns = (min(side, most) for side in maps.shape[-2:])
+    return functional.adaptive_avg_pool2d(maps[None], (rows, columns))[0]
+
+
+def gate_flow(gate: Gate, translate: Translate) -> go.Figure:
+    """Squeeze, excite, scale, with this photo's numbers; trace 2 holds the gates."""
+    _ = translate
+    panels = [
+        (_("means"), gate.pooled, IGNORED),
+        (_("bottleneck, ReLU"), gate.squeezed, CATEGORIES[1]),
+        (_("gates, sigmoid"), gate.gate, CHOSEN),
+    ]
+    domains = [(0.0, 0.29), (0.39, 0.6), (0.71, 1.0)]
+    traces, layout, notes = [], {}, []
+    for place, ((title, values, colour), domain) in enumerate(zip(panels, domains, strict=True)):
+        number = "" if place == 0 else str(place + 1)
+        traces.append(
+            {
+                "type": "bar",
+                "x": list(range(len(values))),
+                "y": values.numpy(),
+                "marker": {"color": colour, "line": {"width": 0}},
+                "xaxis": f"x{number}",
+                "yaxis": f"y{number}",
+                "showlegend": False,
+                "hovertemplate": "%{x}: %{y:.3f}<extra></extra>",
+            }
+        )
+        title = f"{title} ({len(values)})" if len(values) else _("no bottleneck here")
+        layout[f"xaxis{number}"] = {"domain": domain, "showgrid": False, "ticks": "", "nticks": 4}
+        layout[f"yaxis{number}"] = {"anchor": f"x{number}", "nticks": 4}
+        where = {"xref": "paper", "yref": "paper", "showarrow": False}
+        above = {"xanchor": "left", "yanchor": "bottom"}
+        notes.append({"text": title, "x": domain[0], "y": 1.02, **above, **where})
+        if place:
+            middle = (domains[place - 1][1] + domain[0]) / 2 - 0.01
+            arrow = {"text": "→", "x": middle, "y": 0.5, "font": {"size": 22}, **where}
+            notes.append(arrow)
+    layout["yaxis3"]["range"] = [0, 1]
+    layout |= {"template": TEMPLATE, "height": 230, "annotations": notes, "bargap": 0}
+    layout["margin"] = {"l": 8, "r": 8, "t": 34, "b": 8}
+    return go.Figure({"data": traces, "layout": layout})
+
+
+def channel_tiles(gate: Gate, translate: Translate) -> go.Figure:
+    """The maps of the three channels opened most and the three closed most."""
+    _ = translate
+    order = gate.gate.argsort(descending=True, stable=True).tolist()
+    chosen = [*order[:3], *order[-3:]]
+    titles = [
+        _("channel {number}: {gate:.2f}").format(number=c, gate=float(gate.gate[c])) for c in chosen
+    ]
+    return tiles(spread(gate.features)[chosen], titles)
+
+
+def tiles(maps: Tensor, titles: Sequence[str], height: int = 330) -> go.Figure:
+    """Maps `[n, h, w]` in [0, 1] beside one another, three in a row; trace i is map i."""
+    wide, tall = 3, -(-len(maps) // 3)
+    traces, layout = [], {"annotations": []}
+    for index, title in enumerate(titles):
+        number = "" if index == 0 else str(index + 1)
+        x0, y1 = index % wide / wide, 1 - index // wide / tall
+        trace = {"type": "heatmap", "zmin": 0, "zmax": 1, "colorscale": "Magma"}
+        trace |= {"showscale": False, "zsmooth": "best", "hovertemplate": "%{z:.0%}<extra></extra>"}
+        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        traces.append({**trace, **axes, "z": maps[index].numpy()})
+        bare = {"visible": False, "fixedrange": True, "constrain": "domain"}
+        layout[f"xaxis{number}"] = {
+            **bare,
+            "domain": [x0 + 0.01, x0 + 1 / wide - 0.01],
+            "constraintoward": "left",
+        }
+        layout[f"yaxis{number}"] = {
+            **bare,
+            "domain": [y1 - 1 / tall + 0.02, y1 - 0.1],
+            "autorange": "reversed",
+            "anchor": f"x{number}",
+            "scaleanchor": f"x{number}",
+            "constraintoward": "top",
+        }
+        note = {"text": title, "x": x0 + 0.01, "y": y1 - 0.1, "xref": "paper", "yref": "paper"}
+        look = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 12}}
+        layout["annotations"].append({**note, **look})
+    layout |= {"template": TEMPLATE, "height": height, "margin": dict.fromkeys("lrtb", 0)}
+    return go.Figure({"data": traces, "layout": layout})
+
+
+# ---------------------------------------------------------------- patches
+
+
+def patch_layers(
+    maps: PatchMaps, extent: Extent, cell: int, slider: str, hint: str, translate: Translate
+) -> list[Layer]:
+    """What the patch pointed at looks at, layer by layer."""
+    _ = translate
+    _layers, _patches, rows, columns = maps.patches.shape
+    levels = _bytes(maps.patches)
+    layer = PatchLayer(
+        "attention",
+        rows,
+        columns,
+        levels,
+        low=0.0,
+        high=1.0,
+        colours="magma",
+        label=_("of the strongest patch's attention"),
+        opacity=0.72,
+        extent=extent,
+        cell=cell,
+        slider=slider,
+        hint=hint,
+    )
+    return [layer]
+
+
+def class_layers(maps: PatchMaps, extent: Extent, slider: str, translate: Translate) -> list[Layer]:
+    """What the class token looks at, layer by layer."""
+    _ = translate
+    heat = HeatMap(
+        "attention",
+        _bytes(maps.class_token),
+        low=0.0,
+        high=1.0,
+        colours="magma",
+        label=_("of the strongest patch's attention"),
+        opacity=0.72,
+        slider=slider,
+        smooth=True,
+        extent=extent,
+    )
+    return [heat]
+
+
+def _bytes(values: Tensor) -> np.ndarray:
+    return np.rint(values.numpy() * 255).astype(np.uint8)
+
+
+def head_figure(maps: HeadMaps, layer: int, translate: Translate) -> go.Figure:
+    """All heads of one layer for one patch, each on its own scale; trace h may follow in `z`."""
+    _ = translate
+    titles = [_("Head {number}").format(number=h + 1) for h in range(maps.patches.shape[1])]
+    return tiles(relative(maps)[layer], titles)
+
+
+def relative(maps: HeadMaps) -> Tensor:
+    """Each head's weights over the largest of them."""
+    largest = maps.patches.amax(dim=(-2, -1), keepdim=True)
+    return maps.patches / largest.clamp(min=1e-12)
+
+
+def ranked_weights(scores: PatchScores, layer: int, translate: Translate) -> go.Figure:
+    """The 40 largest weights with the factor 1/√d and without it.
+
+    Traces 0 and 1 have attribute `y` to follow a slider, from `ranked`.
+    """
+    _ = translate
+    names = (_("softmax(q·k / √d)"), _("softmax(q·k), without √d"))
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": name,
+            "x": list(range(1, ranked(scores)[0].shape[1] + 1)),
+            "y": values[layer].numpy(),
+            "line": {"color": colour, "width": 2},
+            "marker": {"size": 5},
+            "hovertemplate": f"{name}: %{{y:.3f}}<extra></extra>",
+        }
+        for name, values, colour in zip(names, ranked(scores), (CHOSEN, NEGATIVE), strict=True)
+    ]
+    return figure(
+        _("Tokens, the strongest first"),
+        _("Weight"),
+        traces,
+        height=300,
+        yaxis={"range": [0, 1.02]},
+    )
+
+
+def ranked(scores: PatchScores) -> tuple[Tensor, Tensor]:
+    """The largest weights of every layer `[layers, 40]`, scaled and unscaled."""
+    few = min(40, scores.weights.shape[1])
+    return scores.weights.topk(few).values, scores.unscaled_weights.topk(few).values
+
+
+def score_table(
+    scores: PatchScores, layer: int, columns: int, translate: Translate
+) -> dict[str, Sequence[str]]:
+    """The strongest tokens with their products, scores and weights."""
+    _ = translate
+    chosen = scores.strongest[layer].tolist()
+
+    def named(token: int) -> str:
+        if token == 0:
+            return _("class token")
+        return f"{(token - 1) // columns}, {(token - 1) % columns}"
+
+    def listed(values: Tensor, form: str) -> list[str]:
+        return [format(v, form) for v in values[layer, scores.strongest[layer]].tolist()]
+
+    return {
+        _("patch (row, column)"): [named(token) for token in chosen],
+        "q·k": listed(scores.products, ".1f"),
+        "q·k / √d": listed(scores.scores, ".2f"),
+        _("weight"): listed(scores.weights, ".3f"),
+        _("without √d"): listed(scores.unscaled_weights, ".3f"),
+    }
+
+
+def distance_figure(distances: Tensor, layer: int, translate: Translate) -> go.Figure:
+    """Mean attention distance of every head against the layer; trace 1 marks a layer.
+
+    Args:
+        distances: `[layers, heads]` in patches.
+    """
+    _ = translate
+    layers, heads = distances.shape
+    dots = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": np.repeat(np.arange(1, layers + 1), heads),
+        "y": distances.flatten().numpy(),
+        "marker": {"color": CHOSEN, "size": 8, "opacity": 0.75},
+        "customdata": np.tile(np.arange(1, heads + 1), layers),
+        "hovertemplate": "%{x} · %{customdata}: %{y:.2f}<extra></extra>",
+        "showlegend": False,
+    }
+    here = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [layer + 1] * heads,
+        "y": distances[layer].numpy(),
+        "marker": {"color": CATEGORIES[1], "size": 12},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    return figure(
+        _("Layer"),
+        _("Mean attention distance (patches)"),
+        [dots, here],
+        height=340,
+        xaxis={"dtick": 1, "range": [0.5, layers + 0.5]},
+        yaxis={"rangemode": "tozero"},
+    )

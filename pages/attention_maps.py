@@ -1,0 +1,168 @@
+"""Attention maps: which channels, which places, and which patches belong together."""
+
+import torch
+
+from explainers import attention_maps as explain
+from explainers import patch_attention
+from explainers.models.selfie_segmentation import gate_names, sweep_gate, trace_gates
+from explainers.models.vit_s14 import LAYERS, attend
+from figures import attention_maps as figures
+from ui import chooser
+from ui.language import translate as _
+from ui.live.figure import Sweep
+from ui.live.sentence import Follow
+from ui.live.slider import positions
+from ui.page import Page
+from ui.painting import Painting
+
+STRENGTHS = positions(0.0, 2.0, 0.1)
+NOBODY = 0.005  # share of the photo below which a mask is nothing
+
+page = Page("attention_maps")
+photo = chooser.current()
+
+
+def looked_at(step):
+    """The transformer's queries and keys; it runs once a photo."""
+    whole = page.value("picture") == "whole"
+    return step.once(photo, attend, step.network("vit_s14"), step.image(photo), whole)
+
+
+def middle_patch(attended):
+    return attended.rows // 2 * attended.columns + attended.columns // 2
+
+
+@page.step()
+def gates(step):
+    block = step.choice(_("Block"), {n: n for n in gate_names()}, "enc.0", key="block", wide=True)
+    options = {"live": False, "play": True, "ticks": {0.0: _("off"), 1.0: _("trained"), 2.0: "2"}}
+    strength = step.live_slider(
+        _("Strength of the gates"), STRENGTHS, 1.0, key="strength", **options
+    )
+    network, image = step.network("selfie_segmentation"), step.image(photo)
+    every = step.once(photo, trace_gates, network, image)
+    gate = every[gate_names().index(block)]
+    channels, first = range(len(gate.gate)), int(gate.gate.argmax())
+    step.live_slider(_("Channel shown"), channels, first, key="channel", live=False)
+    step.reset()
+    masks = step.once(photo, sweep_gate, network, image, block, torch.tensor(STRENGTHS))
+    strengths, channel = step.topic("strength"), step.topic("channel")
+    left, right = step.sides(2)
+    step.stage(photo, figures.mask_layers(masks, strengths, _), key="mask", place=left)
+    step.stage(photo, figures.channel_layers(gate, channel, _), key="channel_map", place=right)
+    covered = masks.mean(dim=(1, 2))
+    nobody = _("It was made for selfies and finds nobody here: change the photo above.")
+    step.says(
+        block=block,
+        channels=len(gate.gate),
+        hidden=len(gate.squeezed) or "–",
+        least=float(gate.gate.min()),
+        most=float(gate.gate.max()),
+        strength=Follow([strengths], [f"{s:g}" for s in STRENGTHS]),
+        covered=Follow([strengths], [f"{c:.1%}" for c in covered.tolist()]),
+        note=nobody if covered[STRENGTHS.index(1.0)] < NOBODY else "",
+    )
+    step.figure(figures.gate_flow(gate, _), key="flow", points_at={2: channel})
+    step.figure(figures.channel_tiles(gate, _), key="tiles")
+    step.fact(covered=100 * covered[STRENGTHS.index(strength)], gate_channels=len(gate.gate))
+    step.data(gate=gate.gate)
+
+
+@page.step(feeds=["scores", "depth"])
+def patches(step):
+    step.presets(
+        {
+            _("Nearby"): {"layer": 1, "head": "0", "look": "patch"},
+            _("Same object"): {"layer": 11, "head": "mean", "look": "patch"},
+            _("Class token"): {"layer": 12, "head": "mean", "look": "class"},
+        }
+    )
+    kinds = {"patch": _("A patch"), "class": _("Class token"), "rollout": _("Rollout")}
+    look = step.choice(_("Look from"), kinds, "patch", key="look")
+    heads = {"mean": _("mean"), **{str(h): str(h + 1) for h in range(6)}}
+    head = step.choice(_("Head"), heads, "mean", key="head", wide=True)
+    numbers = range(1, LAYERS + 1)
+    layer = step.live_slider(_("Layer"), numbers, 11, key="layer", live=False, play=True) - 1
+    framing = {"whole": _("Whole photo"), "crop": _("Square from its middle")}
+    step.choice(_("The network sees"), framing, "whole", key="picture", wide=True)
+    step.reset()
+    attended = looked_at(step)
+    topic, middle = step.topic("layer"), middle_patch(attended)
+    if look == "rollout":
+        maps = step.run(patch_attention.rollout_maps, attended)
+    else:
+        maps = step.run(patch_attention.patch_maps, attended, None if head == "mean" else int(head))
+    if look == "class":
+        layers = figures.class_layers(maps, attended.extent, topic, _)
+        largest = maps.class_largest
+        seen = step.stage(photo, layers)
+    else:
+        hint = _("Point at a patch to see what it looks at. Click to pin it.")
+        layers = figures.patch_layers(maps, attended.extent, middle, topic, hint, _)
+        seen = step.stage(photo, layers)
+    patch = seen.cell if seen.cell is not None else middle
+    if look != "class":
+        largest = maps.largest[:, patch]
+    step.fact(patches=attended.rows * attended.columns, patch=patch, largest=100 * largest[layer])
+    step.says(
+        rows=attended.rows,
+        columns=attended.columns,
+        layer=Follow([topic], [str(n) for n in numbers]),
+        largest=Follow([topic], [f"{100 * v:.1f} %" for v in largest.tolist()]),
+        row=patch // attended.columns,
+        column=patch % attended.columns,
+    )
+    every = step.run(patch_attention.head_maps, attended, patch)
+    shown = figures.relative(every)
+    sweeps = [Sweep(topic, h, "z", shown[:, h]) for h in range(6)]
+    step.figure(figures.head_figure(every, layer, _), key="heads", sweeps=sweeps)
+    step.data(attention=maps.patches[layer].flatten(1))
+
+
+@page.step()
+def scores(step):
+    numbers = range(1, LAYERS + 1)
+    head = step.live_slider(_("Head"), range(1, 7), 1, key="score_head") - 1
+    options = {"key": "score_layer", "live": False, "play": True}
+    layer = step.live_slider(_("Layer"), numbers, 6, **options) - 1
+    step.reset()
+    attended = looked_at(step)
+    patch = min(int(page.facts["patches"]["patch"]), attended.rows * attended.columns - 1)
+    found = step.run(patch_attention.patch_scores, attended, patch, head)
+    topic = step.topic("score_layer")
+    scaled, plain = figures.ranked(found)
+    moves = [Sweep(topic, 0, "y", scaled), Sweep(topic, 1, "y", plain)]
+    step.figure(figures.ranked_weights(found, layer, _), key="weights", sweeps=moves)
+    told = {
+        "entropy": found.entropy,
+        "unscaled": found.unscaled_entropy,
+        "spread": found.spread,
+        "after": found.spread / 8,
+    }
+    moving = {name: Follow([topic], [f"{v:.2f}" for v in t.tolist()]) for name, t in told.items()}
+    step.says(layer=Follow([topic], [str(n) for n in numbers]), head=head + 1, **moving)
+    step.table(figures.score_table(found, layer, attended.columns, _), place=step.canvas)
+    step.fact(**vars(step.run(patch_attention.summarize_scores, found, layer)))
+    step.data(product=found.products[layer], score=found.scores[layer], weight=found.weights[layer])
+
+
+@page.step()
+def depth(step):
+    attended = looked_at(step)
+    weights = step.run(patch_attention.all_attention, attended)
+    distances = step.run(explain.mean_attention_distance, weights, attended.rows, attended.columns)
+    colours = step.run(patch_attention.patch_colours, attended)
+    left, right = step.sides(2)
+    step.figure(
+        figures.distance_figure(distances, page.value("layer") - 1, _), key="distance", place=left
+    )
+    x1, y1, x2, y2 = attended.extent
+    painting = Painting(colours.numpy(), round(x2 - x1), round(y2 - y1))
+    step.stage(painting, [], key="colours", place=right)
+    (near, far), (later_near, later_far) = (distances[n].aminmax() for n in (0, -1))
+    step.says(near=near, far=far, later_near=later_near, later_far=later_far)
+    step.fact(nearest=near)
+    step.data(distance=distances)
+
+
+page.close()
