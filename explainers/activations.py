@@ -512,6 +512,63 @@ def signal_statistics(
     )
 
 
+def all_signals(
+    mean: Float[Tensor, ""],
+    spread: Float[Tensor, ""],
+    *,
+    low: Number = -3,
+    high: Number = 3,
+    bins: int = 60,
+    points: int = 4096,
+) -> Signal:
+    """The same signal after every one of `ACTIVATIONS`, in their order and with their defaults.
+
+    Args:
+        mean, spread, low, high, bins, points: as for `signal_statistics`.
+
+    Raises:
+        ValueError: as `signal_statistics` does.
+
+    >>> all_signals(torch.tensor(0.0), torch.tensor(1.0)).zero[:4]
+    tensor([0.0000, 0.0000, 0.5000, 0.5000])
+    """
+    signals = [
+        signal_statistics(name, mean, spread, low=low, high=high, bins=bins, points=points)
+        for name in ACTIVATIONS
+    ]
+    parts = zip(*(vars(signal).values() for signal in signals), strict=True)
+    return Signal(*map(torch.stack, parts))
+
+
+@dataclass(frozen=True)
+class SignalNumbers:
+    """The numbers of one signal: see `Signal`; `zero` and `saturated` are percentages here."""
+
+    output_mean: float
+    output_variance: float
+    zero: float
+    saturated: float
+
+
+def signal_numbers(signal: Signal) -> SignalNumbers:
+    """What `signal_statistics` found of one signal, as plain numbers.
+
+    Raises:
+        ValueError: if there is more than one.
+
+    >>> signal_numbers(signal_statistics("relu", torch.tensor(9.0), torch.tensor(0.0)))
+    SignalNumbers(output_mean=9.0, output_variance=0.0, zero=0.0, saturated=0.0)
+    """
+    if signal.mean.ndim > 0:
+        raise ValueError(f"signal has shape {list(signal.mean.shape)}: a single one is needed")
+    return SignalNumbers(
+        float(signal.mean),
+        float(signal.variance),
+        100 * float(signal.zero),
+        100 * float(signal.saturated),
+    )
+
+
 def _share(true: Bool[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
     return true.float().mean(dim=-1)
 
@@ -715,6 +772,25 @@ class DyingState:
     dead: Int[Tensor, "2 layers"]
 
 
+def observed_steps(steps: int) -> list[int]:
+    """When a training of that many updates is looked at: often at first, when units die.
+
+    The start, every update up to 30, then each about a twentieth later than the last, and the end.
+
+    Raises:
+        ValueError: if `steps` is below 1.
+
+    >>> observed_steps(40)[-7:]
+    [29, 30, 32, 34, 36, 38, 40]
+    """
+    _check_count(steps, "steps", least=1)
+    observed, step = [0], 1
+    while step < steps:
+        observed.append(step)
+        step = max(step + 1, round(step * 1.05))
+    return [*observed, steps]
+
+
 def train_dying_relu(
     x: Float[Tensor, "n"],
     y: Float[Tensor, "n"],
@@ -737,8 +813,7 @@ def train_dying_relu(
         steps: updates, at least 1.
 
     Yields:
-        The state at the start, after every update at first, then at growing distances, and at the
-        end.
+        The states at `observed_steps`.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -751,19 +826,18 @@ def train_dying_relu(
     [(3, (2, 3)), (4, (2, 3))]
     """
     _check_training(x, y, learning_rate, negative_slope, steps)
+    observed = set(observed_steps(steps))
     slopes = x.new_tensor([0, negative_slope])[:, None, None]
     parameters = _initial_parameters(x, generator)
     moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
     yield _observe(0, parameters, slopes, x, y)
-    due = 1.0
     for step in range(1, steps + 1):
         batch = torch.randint(len(x), (BATCH,), generator=generator, device=generator.device)
         batch = batch.to(x.device)
         gradients = _gradients(parameters, slopes, x[batch], y[batch])
         _update(parameters, gradients, moments, step, learning_rate)
-        if step >= due or step == steps:
+        if step in observed:
             yield _observe(step, parameters, slopes, x, y)
-            due = max(step + 1, step * 1.05)
 
 
 def _initial_parameters(x: Tensor, generator: torch.Generator) -> list[Tensor]:
@@ -876,4 +950,3 @@ def _check_training(
         raise ValueError(f"learning_rate is {learning_rate}: a number in (0, 1] is needed")
     if not 0 <= negative_slope <= 1:
         raise ValueError(f"negative_slope is {negative_slope}: a number in [0, 1] is needed")
-    _check_count(steps, "steps", least=1)

@@ -20,11 +20,14 @@ from explainers.activations import (
     Cost,
     Interval,
     activate,
+    all_signals,
     curve,
     edge_response,
     first_layer_response,
     gradient_chain,
+    observed_steps,
     profile,
+    signal_numbers,
     signal_statistics,
     train_dying_relu,
     wave,
@@ -476,6 +479,23 @@ class TestSignal:
                 for field, value in vars(single).items():
                     assert_close(getattr(swept, field)[i, j], value)
 
+    def test_all_signals_are_those_of_each(self, dtype, device):
+        mean, spread = numbers(0.5, dtype, device), numbers(2.0, dtype, device)
+        found = all_signals(mean, spread, low=-1, high=4, bins=7, points=300)
+        for i, name in enumerate(TORCH):
+            options = {"low": -1, "high": 4, "bins": 7, "points": 300}
+            single = signal_statistics(name, mean, spread, **options)
+            for field, value in vars(single).items():
+                assert_close(getattr(found, field)[i], value)
+
+    def test_numbers_are_plain(self):
+        signal = signal_statistics("relu6", numbers(3.0), numbers(3.0))
+        found = signal_numbers(signal)
+        assert found.output_mean == pytest.approx(3.0)  # symmetric between 0 and 6
+        assert found.zero == pytest.approx(100 * NORMAL.cdf(-1), abs=0.01)
+        assert found.saturated == pytest.approx(200 * NORMAL.cdf(-1), abs=0.02)
+        assert found.output_variance == signal.variance.item()
+
     def test_an_empty_sweep(self):
         found = signal_statistics("relu", torch.zeros(0), torch.zeros(0))
         assert (found.mean.shape, found.share.shape) == ((0,), (0, 60))
@@ -690,12 +710,17 @@ class TestDying:
         assert once.output.equal(again.output)
         assert not once.output.equal(other.output)
 
-    def test_steps_grow_apart_and_the_last_is_there(self):
-        steps = [state.step for state in self.states(steps=500)]
+    @pytest.mark.parametrize("steps", [1, 2, 21, 200])
+    def test_states_come_when_they_are_announced(self, steps):
+        assert [state.step for state in self.states(steps=steps)] == observed_steps(steps)
+
+    def test_observed_steps_grow_apart_and_the_last_is_there(self):
+        steps = observed_steps(500)
         assert steps[:20] == list(range(20))
         assert steps[-1] == 500
         assert len(steps) < 100
-        assert [state.step for state in self.states(steps=1)] == [0, 1]
+        assert all(a < b <= max(a + 1, 1.07 * a) for a, b in pairwise(steps))
+        assert observed_steps(1) == [0, 1]
 
     @pytest.mark.parametrize("learning_rate", [1e-4, 1.0])
     @pytest.mark.parametrize("negative_slope", [0.0, 1.0])
@@ -762,6 +787,11 @@ class TestErrors:
             (lambda: signal_statistics("relu", ZERO, ONE, low=2, high=1), r"low is 2, high is 1"),
             (lambda: signal_statistics("relu", ZERO, ONE, bins=0), r"bins is 0: at least 1"),
             (lambda: signal_statistics("relu", ZERO, ONE, points=0), r"points is 0: at least 1"),
+            (
+                lambda: signal_numbers(signal_statistics("relu", LINE, LINE * 0)),
+                r"signal has shape \[8\]: a single one",
+            ),
+            (lambda: observed_steps(0), r"steps is 0: at least 1"),
             (lambda: edge_response(GREY, "diagonal"), r"direction is 'diagonal': 'vertical' or"),
             (lambda: edge_response(GREY, "vertical", gain=0), r"gain is 0: a positive, finite"),
             (lambda: edge_response(GREY, "vertical", side=0), r"side is 0: at least 1"),
