@@ -37,6 +37,32 @@ class RateSweep:
     best_rate: Float[Tensor, "optimizers"]
 
 
+def rate_grid(
+    lowest: Number,
+    highest: Number,
+    count: int,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Float[Tensor, "count"]:
+    """Learning rates from the lowest to the highest, each larger by the same factor.
+
+    Raises:
+        ValueError: if `lowest` is not positive or not below `highest`, or `count` is below 2.
+
+    >>> rate_grid(0.01, 1, 5)
+    tensor([0.0100, 0.0316, 0.1000, 0.3162, 1.0000], dtype=torch.float64)
+    """
+    if not 0 < lowest < highest < math.inf:
+        raise ValueError(
+            f"lowest, highest is {lowest}, {highest}: positive rising numbers are needed"
+        )
+    if count < 2:
+        raise ValueError(f"count is {count}: at least 2 are needed")
+    ends = math.log10(lowest), math.log10(highest)
+    return torch.logspace(*ends, count, device=device, dtype=dtype)
+
+
 def sweep_rates(
     surface: AnySurface,
     optimizers: Sequence[str],
@@ -246,11 +272,13 @@ class NoisyDescents:
     Attributes:
         mean: over the draws, by level of noise, optimizer and step; inf where one is not finite.
         low, high: a tenth of the draws lies below, a tenth above.
+        ends: the last points.
     """
 
     mean: Float[Tensor, "levels optimizers points"]
     low: Float[Tensor, "levels optimizers points"]
     high: Float[Tensor, "levels optimizers points"]
+    ends: Float[Tensor, "levels optimizers draws 2"]
 
 
 def noisy_descents(
@@ -300,7 +328,9 @@ def noisy_descents(
     height = height.where(height.isfinite(), math.inf)
     ordered = height.sort(dim=-1).values
     tenth = (draws - 1) // 10
-    return NoisyDescents(height.mean(dim=-1), ordered[..., tenth], ordered[..., draws - 1 - tenth])
+    low, high = ordered[..., tenth], ordered[..., draws - 1 - tenth]
+    ends = paths[:, -1].reshape(len(optimizers), len(levels), draws, 2).transpose(0, 1)
+    return NoisyDescents(height.mean(dim=-1), low, high, ends)
 
 
 def noise_floor(curvatures: Float[Tensor, "k"], lr: Number, noise: Number) -> float:

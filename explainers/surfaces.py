@@ -52,32 +52,47 @@ class Surface:
         return self.height(x, y)
 
 
-def quadratic(condition_number: Number, degrees: Number = 0.0) -> Surface:
-    """A bowl, ½ (u² + condition_number · v²), with its axes u and v turned against x and y.
+@dataclass(frozen=True)
+class Quadratic:
+    """A bowl, ½ (u² + condition_number · v²), its axes u and v turned against x and y.
 
     Its curvatures are 1 and `condition_number`; its minimum lies at the origin.
 
-    Args:
+    Attributes:
         condition_number: at least 1.
         degrees: from the x axis to the u axis, counter-clockwise.
+        window, start, minima: as in `Surface`.
 
     Raises:
         ValueError: if `condition_number` is below 1 or a number is not finite.
-
-    >>> quadratic(10)(torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
-    tensor([ 2., 20.])
     """
-    if not 1 <= condition_number < math.inf:
-        raise ValueError(f"condition_number is {condition_number}: a number from 1 on is needed")
-    if not math.isfinite(degrees):
-        raise ValueError(f"degrees is {degrees}: a finite number is needed")
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
-    def height(x: Tensor, y: Tensor) -> Tensor:
-        u, v = (cosine * x + sine * y, cosine * y - sine * x) if degrees else (x, y)
-        return (u**2 + condition_number * v**2) / 2
+    condition_number: Number
+    degrees: Number = 0
+    window: Window = ((-4, 4), (-4, 4))
+    start: tuple[Number, Number] = (-3.2, 2.4)
+    minima: tuple[tuple[Number, Number], ...] = ((0, 0),)
 
-    return Surface(height, ((-4.0, 4.0), (-4.0, 4.0)), start=(-3.2, 2.4), minima=((0.0, 0.0),))
+    def __post_init__(self) -> None:
+        if not 1 <= self.condition_number < math.inf:
+            raise ValueError(
+                f"condition_number is {self.condition_number}: a number from 1 on is needed"
+            )
+        if not math.isfinite(self.degrees):
+            raise ValueError(f"degrees is {self.degrees}: a finite number is needed")
+
+    def __call__(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """The heights of points.
+
+        >>> Quadratic(10)(torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
+        tensor([ 2., 20.])
+        """
+        u, v = points.unbind(-1)
+        if self.degrees:
+            angle = math.radians(self.degrees)
+            cosine, sine = math.cos(angle), math.sin(angle)
+            u, v = cosine * u + sine * v, cosine * v - sine * u
+        return (u**2 + self.condition_number * v**2) / 2
 
 
 def _rosenbrock(x: Tensor, y: Tensor) -> Tensor:
@@ -115,9 +130,9 @@ _HIMMELBLAU_MINIMA = (
     (3.584428340330492, -1.848126526964404),
 )
 
-SURFACES: dict[str, Surface] = {
-    "quadratic": quadratic(10),
-    "ravine": quadratic(100, degrees=30),
+SURFACES: dict[str, Surface | Quadratic] = {
+    "quadratic": Quadratic(10),
+    "ravine": Quadratic(100, degrees=30),
     "rosenbrock": Surface(
         _rosenbrock, ((-2.0, 2.0), (-1.0, 3.0)), start=(-1.2, 2.0), minima=((1.0, 1.0),)
     ),
@@ -138,7 +153,7 @@ SURFACES: dict[str, Surface] = {
 }
 """Surfaces by name.
 
-`quadratic` is `quadratic(10)`, and `ravine` is `quadratic(100)` turned by 30°. `saddle` is
+`quadratic` is `Quadratic(10)`, and `ravine` is `Quadratic(100)` turned by 30°. `saddle` is
 x² + (y² − 1)²: a saddle of height 1 at the origin between two minima. The others are the usual
 test functions (Rosenbrock, 1960; Beale, 1958; Himmelblau, 1972; Rastrigin, 1974; Ackley, 1987);
 all have least height 0.

@@ -12,10 +12,11 @@ from explainers.descents import (
     largest_stable_rate,
     noise_floor,
     noisy_descents,
+    rate_grid,
     sweep_rates,
 )
 from explainers.optimizers import OPTIMIZERS, SURFACES, heights, trajectories
-from explainers.surfaces import lattice, local_minima, quadratic
+from explainers.surfaces import Quadratic, lattice, local_minima
 
 ALL = list(OPTIMIZERS)
 SQUARE = ((-2, 2), (-2, 2))
@@ -90,6 +91,21 @@ class TestRates:
         with pytest.raises(ValueError, match="at least one start and one rate"):
             fair_rates("beale", ["sgd"], self.STARTS, 3, self.RATES[:0])
 
+    def test_a_grid_grows_by_one_factor(self, dtype, device):
+        grid = rate_grid(1e-4, 1e3, 71, dtype=dtype, device=device)
+        assert (len(grid), grid.dtype, grid.device.type) == (71, dtype, device.type)
+        assert_close(grid[[0, 10, -1]], numbers([1e-4, 1e-3, 1e3], dtype).to(device))
+        assert_close(grid[1:] / grid[:-1], torch.full_like(grid[1:], 10**0.1))
+
+    @pytest.mark.parametrize(
+        "ends", [(0, 1), (-1, 1), (1, 1), (2, 1), (1, math.inf), (math.nan, 1)]
+    )
+    def test_a_grid_that_is_none(self, ends):
+        with pytest.raises(ValueError, match="positive rising numbers"):
+            rate_grid(*ends, 5)
+        with pytest.raises(ValueError, match="count is 1"):
+            rate_grid(1, 2, 1)
+
     def test_dtype_and_device(self, dtype, device):
         starts, rates = self.STARTS.to(device, dtype), self.RATES.to(device, dtype)
         sweep = sweep_rates("beale", ["sgd", "adam"], starts, 5, rates)
@@ -107,7 +123,7 @@ class TestEdge:
         start = numbers([[0.0, 1.0]])
         rates = numbers([0.98 * edge, 1.02 * edge])
         path = trajectories(
-            quadratic(condition_number), optimizer, start.expand(2, 2), 1000, rates
+            Quadratic(condition_number), optimizer, start.expand(2, 2), 1000, rates
         )[:, :, 1].abs()
         assert path[-1, 0] < 1e-3
         assert path[-1, 1] > 1e3
@@ -218,6 +234,7 @@ class TestNoise:
         for row, (optimizer, rate) in enumerate([("sgd", 0.05), ("adam", 0.1)]):
             path = trajectories("quadratic", optimizer, numbers([[1.0, 1.0]]), 30, rate)
             plain = heights("quadratic", path)[:, 0]
+            assert_close(noisy.ends[0, row], path[-1].expand(20, 2))
             for part in (noisy.mean, noisy.low, noisy.high):
                 assert part.shape == (2, 2, 31)
                 assert_close(part[0, row], plain)
@@ -240,6 +257,7 @@ class TestNoise:
         ]
         seen = torch.stack([heights("quadratic", path)[:, 0] for path in paths])
         assert_close(noisy.mean[0, 0], seen.mean(dim=0))
+        assert_close(noisy.ends[0, 0], torch.stack([path[-1, 0] for path in paths]))
         assert ((seen < noisy.low[0, 0]).sum(dim=0) <= 2).all()
         assert ((seen <= noisy.low[0, 0]).sum(dim=0) >= 3).all()
         assert ((seen > noisy.high[0, 0]).sum(dim=0) <= 2).all()

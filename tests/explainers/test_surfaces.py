@@ -9,6 +9,7 @@ from explainers.surfaces import (
     LONGEST_EXPRESSION,
     SURFACES,
     ExpressionError,
+    Quadratic,
     Reason,
     align,
     curvatures,
@@ -18,7 +19,6 @@ from explainers.surfaces import (
     lattice,
     local_minima,
     parse_expression,
-    quadratic,
 )
 
 SQUARE = ((-2, 2), (-2, 2))
@@ -96,15 +96,15 @@ class TestNamed:
     @pytest.mark.parametrize("condition_number", [1, 7.5, 1e4])
     @pytest.mark.parametrize("degrees", [0, 45, -120])
     def test_the_condition_number_is_the_ratio_of_curvatures(self, condition_number, degrees):
-        found = curvatures(quadratic(condition_number, degrees), points_in(SQUARE, 3))
+        found = curvatures(Quadratic(condition_number, degrees), points_in(SQUARE, 3))
         assert_close(found, numbers([[1.0, condition_number]] * 3))
 
     @pytest.mark.parametrize("condition_number", [0.5, 0, -1, math.inf, math.nan])
     def test_a_condition_number_out_of_range(self, condition_number):
         with pytest.raises(ValueError, match=r"condition_number is .*from 1 on"):
-            quadratic(condition_number)
+            Quadratic(condition_number)
         with pytest.raises(ValueError, match="degrees is nan"):
-            quadratic(1, math.nan)
+            Quadratic(1, math.nan)
 
 
 class TestSlopes:
