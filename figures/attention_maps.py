@@ -34,7 +34,7 @@ def mask_layers(masks: Tensor, slider: str, translate: Translate) -> list[Layer]
 def channel_layers(gate: Gate, slider: str, translate: Translate) -> list[Layer]:
     """Every channel's map before its gate, each from its least to its largest value."""
     _ = translate
-    options = {"slider": slider, "smooth": True, "opacity": 0.8, "label": _("channel, 0 to 1")}
+    options = {"slider": slider, "smooth": True, "opacity": 0.7, "label": _("channel, 0 to 1")}
     return [HeatMap("channel", _bytes(spread(gate.features)), 0.0, 1.0, "magma", **options)]
 
 
@@ -57,8 +57,8 @@ def gate_flow(gate: Gate, translate: Translate) -> go.Figure:
     _ = translate
     panels = [
         (_("means"), gate.pooled, IGNORED),
-        (_("bottleneck, ReLU"), gate.squeezed, CATEGORIES[1]),
-        (_("gates, sigmoid"), gate.gate, CHOSEN),
+        (_("ReLU"), gate.squeezed, CATEGORIES[1]),
+        (_("gates"), gate.gate, CHOSEN),
     ]
     domains = [(0.0, 0.29), (0.39, 0.6), (0.71, 1.0)]
     traces, layout, notes = [], {}, []

@@ -78,7 +78,7 @@ def patches(step):
         }
     )
     kinds = {"patch": _("A patch"), "class": _("Class token"), "rollout": _("Rollout")}
-    look = step.choice(_("Look from"), kinds, "patch", key="look")
+    look = step.choice(_("Look from"), kinds, "patch", key="look", wide=True)
     heads = {"mean": _("mean"), **{str(h): str(h + 1) for h in range(6)}}
     head = step.choice(_("Head"), heads, "mean", key="head", wide=True)
     numbers = range(1, LAYERS + 1)
