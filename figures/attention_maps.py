@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from explainers.models.selfie_segmentation import Gate
 from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores
+from figures.maps import tiles
 from figures.stage import HeatMap, Layer
 from figures.stage import PatchMaps as PatchLayer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, NEGATIVE, TEMPLATE, figure
@@ -101,38 +102,6 @@ def channel_tiles(gate: Gate, translate: Translate) -> go.Figure:
         _("channel {number}: {gate:.2f}").format(number=c, gate=float(gate.gate[c])) for c in chosen
     ]
     return tiles(spread(gate.features)[chosen], titles)
-
-
-def tiles(maps: Tensor, titles: Sequence[str], height: int = 330) -> go.Figure:
-    """Maps `[n, h, w]` in [0, 1] beside one another, three in a row; trace i is map i."""
-    wide, tall = 3, -(-len(maps) // 3)
-    traces, layout = [], {"annotations": []}
-    for index, title in enumerate(titles):
-        number = "" if index == 0 else str(index + 1)
-        x0, y1 = index % wide / wide, 1 - index // wide / tall
-        trace = {"type": "heatmap", "zmin": 0, "zmax": 1, "colorscale": "Magma"}
-        trace |= {"showscale": False, "zsmooth": "best", "hovertemplate": "%{z:.0%}<extra></extra>"}
-        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        traces.append({**trace, **axes, "z": maps[index].numpy()})
-        bare = {"visible": False, "fixedrange": True, "constrain": "domain"}
-        layout[f"xaxis{number}"] = {
-            **bare,
-            "domain": [x0 + 0.01, x0 + 1 / wide - 0.01],
-            "constraintoward": "left",
-        }
-        layout[f"yaxis{number}"] = {
-            **bare,
-            "domain": [y1 - 1 / tall + 0.02, y1 - 0.1],
-            "autorange": "reversed",
-            "anchor": f"x{number}",
-            "scaleanchor": f"x{number}",
-            "constraintoward": "top",
-        }
-        note = {"text": title, "x": x0 + 0.01, "y": y1 - 0.1, "xref": "paper", "yref": "paper"}
-        look = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 12}}
-        layout["annotations"].append({**note, **look})
-    layout |= {"template": TEMPLATE, "height": height, "margin": dict.fromkeys("lrtb", 0)}
-    return go.Figure({"data": traces, "layout": layout})
 
 
 # ---------------------------------------------------------------- patches

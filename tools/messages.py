@@ -20,7 +20,10 @@ from ui.language import DEFAULT, LANGUAGES, LOCALE
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("app.py", "pages", "ui", "figures")
-CLASS_NAMES = "explainers/models/ssd_mobilenet_v2.py"
+CLASS_NAMES = {
+    "explainers/models/ssd_mobilenet_v2.py": "LABELS",
+    "explainers/fashion_mnist.py": "CLASSES",
+}
 FUNCTIONS = ("_", "translate")
 
 Labels = dict[str, list[str]]
@@ -95,11 +98,12 @@ def _is_label(call: ast.Call) -> bool:
 
 
 def _class_names() -> Iterator[tuple[str, str]]:
-    """The detector's classes, shown by `_(LABELS[k])`; read without importing torch."""
-    for node in _tree(ROOT / CLASS_NAMES).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LABELS":
-            for label in ast.literal_eval(node.value):
-                yield CLASS_NAMES, label
+    """Names of classes, shown by `_(LABELS[k])`; read without importing torch."""
+    for file, name in CLASS_NAMES.items():
+        for node in _tree(ROOT / file).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+                for label in ast.literal_eval(node.value):
+                    yield file, label
 
 
 def _tree(file: Path) -> ast.Module:

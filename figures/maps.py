@@ -1,0 +1,56 @@
+"""Small maps beside one another."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from torch import Tensor
+
+from figures.style import TEMPLATE
+
+
+def tiles(
+    maps: Tensor, titles: Sequence[str], *, colours: str = "Magma", smooth: bool = True
+) -> go.Figure:
+    """Maps `[n, h, w]` in [0, 1] beside one another, three in a row; trace i is map i.
+
+    Args:
+        titles: one above each map.
+        colours: a scale of Plotly's.
+        smooth: whether neighbouring values blend.
+
+    >>> import torch
+    >>> len(tiles(torch.zeros(4, 2, 2), ["a", "b", "c", "d"]).data)
+    4
+    """
+    wide, tall = 3, -(-len(maps) // 3)
+    traces, layout = [], {"annotations": []}
+    for index, title in enumerate(titles):
+        number = "" if index == 0 else str(index + 1)
+        x0, y1 = index % wide / wide, 1 - index // wide / tall
+        trace = {"type": "heatmap", "zmin": 0, "zmax": 1, "colorscale": colours}
+        trace |= {
+            "showscale": False,
+            "zsmooth": "best" if smooth else False,
+            "hovertemplate": "%{z:.0%}<extra></extra>",
+        }
+        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        traces.append({**trace, **axes, "z": maps[index].numpy()})
+        bare = {"visible": False, "fixedrange": True, "constrain": "domain"}
+        layout[f"xaxis{number}"] = {
+            **bare,
+            "domain": [x0 + 0.01, x0 + 1 / wide - 0.01],
+            "constraintoward": "left",
+        }
+        layout[f"yaxis{number}"] = {
+            **bare,
+            "domain": [y1 - 1 / tall + 0.02, y1 - 0.1],
+            "autorange": "reversed",
+            "anchor": f"x{number}",
+            "scaleanchor": f"x{number}",
+            "constraintoward": "top",
+        }
+        note = {"text": title, "x": x0 + 0.01, "y": y1 - 0.1, "xref": "paper", "yref": "paper"}
+        look = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 12}}
+        layout["annotations"].append({**note, **look})
+    layout |= {"template": TEMPLATE, "height": 165 * tall, "margin": dict.fromkeys("lrtb", 0)}
+    return go.Figure({"data": traces, "layout": layout})
