@@ -42,14 +42,14 @@ def softmax(logits: Float[Tensor, "*batch k"], temperature: Number) -> Float[Ten
     >>> softmax(torch.tensor([2.0, 2.0, 0.0]), temperature=1e-6)
     tensor([0.5000, 0.5000, 0.0000])
     """
-    _check_logits(logits, "logits")
-    _check_temperature(temperature, logits)
+    check_logits(logits, "logits")
+    check_temperature(temperature, logits)
     return _scaled(logits, temperature).softmax(dim=-1)
 
 
 def sweep_softmax(
-    logits: Float[Tensor, "k"], temperatures: Float[Tensor, "t"]
-) -> Float[Tensor, "t k"]:
+    logits: Float[Tensor, "*batch k"], temperatures: Float[Tensor, "t"]
+) -> Float[Tensor, "t *batch k"]:
     """`softmax` at every temperature at once: row i holds the probabilities at `temperatures[i]`.
 
     Args:
@@ -64,9 +64,9 @@ def sweep_softmax(
             [0.6652, 0.2447, 0.0900],
             [0.3337, 0.3333, 0.3330]])
     """
-    _check_logits(logits, "logits", ndim=1)
-    temperatures = _check_temperatures(temperatures, logits)
-    return _scaled(logits, temperatures[:, None]).softmax(dim=-1)
+    check_logits(logits, "logits")
+    temperatures = check_temperatures(temperatures, logits)
+    return _scaled(logits, temperatures.view(-1, *[1] * logits.ndim)).softmax(dim=-1)
 
 
 def log_temperatures(
@@ -161,6 +161,7 @@ def soften(logits: Float[Tensor, "k"], temperatures: Float[Tensor, "t"], top: in
     >>> softened.top, softened.rest, softened.noticeable
     (tensor([1, 2]), tensor([2.0611e-09, 9.0031e-02]), tensor([1, 3]))
     """
+    check_logits(logits, "logits", ndim=1)
     if top < 1:
         raise ValueError(f"top is {top}: at least 1 is needed")
     probabilities = sweep_softmax(logits, temperatures)
@@ -177,6 +178,40 @@ def soften(logits: Float[Tensor, "k"], temperatures: Float[Tensor, "t"], top: in
         entropy=entropy(probabilities),
         noticeable=(probabilities > NOTICEABLE).sum(dim=-1),
         gap=(first - second) / temperatures.to(logits),
+    )
+
+
+@dataclass(frozen=True)
+class AtTemperature:
+    """One row of `Softened`, in plain numbers; see there."""
+
+    temperature: float
+    largest: float
+    entropy: float
+    noticeable: int
+    gap: float
+
+
+def at_temperature(softened: Softened, index: int) -> AtTemperature:
+    """What there is to say at one temperature.
+
+    Args:
+        index: of the temperature.
+
+    Raises:
+        ValueError: if there is no such temperature.
+
+    >>> at_temperature(soften(torch.tensor([1.0, 1.0]), torch.tensor([2.0])), 0)
+    AtTemperature(temperature=2.0, largest=0.5, entropy=0.6931471824645996, noticeable=2, gap=0.0)
+    """
+    if not 0 <= index < len(softened.temperatures):
+        raise ValueError(f"index is {index}: 0 to {len(softened.temperatures) - 1} is needed")
+    return AtTemperature(
+        temperature=float(softened.temperatures[index]),
+        largest=float(softened.largest[index]),
+        entropy=float(softened.entropy[index]),
+        noticeable=int(softened.noticeable[index]),
+        gap=float(softened.gap[index]),
     )
 
 
@@ -202,7 +237,7 @@ def limits(logits: Float[Tensor, "*batch k"]) -> Limits:
     >>> limits(torch.tensor([1.0, 3.0, 3.0, 0.0])).cold
     tensor([0.0000, 0.5000, 0.5000, 0.0000])
     """
-    _check_logits(logits, "logits")
+    check_logits(logits, "logits")
     largest = (logits == logits.amax(dim=-1, keepdim=True)).to(logits)
     return Limits(
         cold=largest / largest.sum(dim=-1, keepdim=True),
@@ -242,24 +277,24 @@ def distillation_loss(
     tensor(1.0986)
     """
     _check_pair(student_logits, teacher_logits)
-    _check_labels(labels, student_logits)
-    _check_temperature(temperature, student_logits)
+    check_labels(labels, student_logits)
+    check_temperature(temperature, student_logits)
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}: a number in [0, 1] is needed")
-    soft = soft_loss(student_logits, teacher_logits, temperature)
+    soft = soft_losses(student_logits, teacher_logits, temperature).mean()
     hard = functional.cross_entropy(student_logits, labels.long())
     return alpha * soft + (1 - alpha) * hard
 
 
-def soft_loss(
+def soft_losses(
     student_logits: Float[Tensor, "*batch k"],
     teacher_logits: Float[Tensor, "*batch k"],
     temperature: Number,
-) -> Float[Tensor, ""]:
-    """The first term of `distillation_loss` without its α: T² · KL, averaged; nothing is checked.
+) -> Float[Tensor, "*batch"]:
+    """T² · KL(teacher_T ‖ student_T) of each image. It is for loops: nothing is checked.
 
-    >>> soft_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), temperature=1)
-    tensor(0.1109)
+    >>> soft_losses(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), temperature=1)
+    tensor([0.1109])
     """
     log_p = _scaled(teacher_logits, temperature).log_softmax(dim=-1)
     log_q = _scaled(student_logits, temperature).log_softmax(dim=-1)
@@ -269,7 +304,7 @@ def soft_loss(
     log_ratio = log_q - log_p
     small = log_ratio.clamp(-1, 1)
     terms = torch.where(log_ratio == small, p * (small.expm1() - small), q - p - p * log_ratio)
-    return temperature * (temperature * terms.sum(dim=-1).mean())
+    return temperature * (temperature * terms.sum(dim=-1))
 
 
 def soft_target_gradient(
@@ -322,7 +357,7 @@ def high_temperature_gradient(
     tensor([-0.2500,  0.2500])
     """
     _check_pair(student_logits, teacher_logits)
-    _check_temperature(temperature, student_logits)
+    check_temperature(temperature, student_logits)
     return _centred_difference(student_logits, teacher_logits) / temperature / temperature
 
 
@@ -341,7 +376,7 @@ def hard_target_gradient(
     >>> hard_target_gradient(torch.tensor([[0.0, 0.0]]), torch.tensor([0]))
     tensor([[-0.5000,  0.5000]])
     """
-    _check_labels(labels, logits)
+    check_labels(labels, logits)
     one_hot = functional.one_hot(labels.long(), logits.shape[-1])
     return softmax(logits, temperature=1) - one_hot.to(logits)
 
@@ -389,13 +424,12 @@ def sweep_gradients(
     (tensor([0.3268, 0.0035]), tensor([0.3268, 0.3533]), tensor(0.7071))
     """
     _check_pair(student_logits, teacher_logits)
-    _check_labels(labels, student_logits)
-    temperature = _check_temperatures(temperatures, student_logits)
-    student, teacher = (
-        _scaled(logits, temperature[:, None, None]).softmax(dim=-1)
-        for logits in (student_logits, teacher_logits)
+    check_labels(labels, student_logits)
+    temperature = check_temperatures(temperatures, student_logits)
+    difference = sweep_softmax(student_logits, temperature) - sweep_softmax(
+        teacher_logits, temperature
     )
-    soft = (student - teacher).norm(dim=-1).mean(dim=-1) / temperature
+    soft = difference.norm(dim=-1).mean(dim=-1) / temperature
     limit = _centred_difference(student_logits, teacher_logits).norm(dim=-1).mean()
     return GradientSweep(
         temperatures=temperatures,
@@ -421,7 +455,7 @@ def first_gradients(
     >>> first_gradients(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 10.0])).soft
     tensor([0.3268, 0.0035])
     """
-    _check_logits(teacher_logits, "teacher_logits", ndim=1)
+    check_logits(teacher_logits, "teacher_logits", ndim=1)
     teacher = teacher_logits[None]
     label = teacher.argmax(dim=-1)
     return sweep_gradients(torch.zeros_like(teacher), teacher, label, temperatures)
@@ -442,7 +476,8 @@ def _centred_difference(
     return (difference - difference.mean(dim=-1, keepdim=True)) / difference.shape[-1]
 
 
-def _check_logits(logits: Tensor, name: str, ndim: int | None = None) -> None:
+def check_logits(logits: Tensor, name: str, ndim: int | None = None) -> None:
+    """Raise ValueError unless `logits` are finite numbers of at least one class."""
     if logits.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"{name} has dtype {logits.dtype}: float32 or float64 is needed")
     if logits.ndim < 1 or logits.shape[-1] < 1 or ndim not in (None, logits.ndim):
@@ -456,8 +491,8 @@ def _check_logits(logits: Tensor, name: str, ndim: int | None = None) -> None:
 
 
 def _check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
-    _check_logits(student_logits, "student_logits")
-    _check_logits(teacher_logits, "teacher_logits")
+    check_logits(student_logits, "student_logits")
+    check_logits(teacher_logits, "teacher_logits")
     if student_logits.shape != teacher_logits.shape:
         raise ValueError(
             f"teacher_logits has shape {list(teacher_logits.shape)}: that of student_logits, "
@@ -465,7 +500,8 @@ def _check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
         )
 
 
-def _check_labels(labels: Tensor, logits: Tensor) -> None:
+def check_labels(labels: Tensor, logits: Tensor) -> None:
+    """Raise ValueError unless there is one class for each row of `logits`, and there are rows."""
     if logits.ndim != 2 or len(logits) == 0 or labels.shape != logits.shape[:1]:
         raise ValueError(
             f"labels has shape {list(labels.shape)}, the logits {list(logits.shape)}: "
@@ -478,14 +514,14 @@ def _check_labels(labels: Tensor, logits: Tensor) -> None:
         raise ValueError(f"labels has {wrong[0]}: 0 to {logits.shape[-1] - 1} is needed")
 
 
-def _check_temperature(temperature: Number, logits: Tensor) -> None:
-    """Positive and finite, also once it is rounded to the dtype of `logits`."""
+def check_temperature(temperature: Number, logits: Tensor) -> None:
+    """Raise ValueError unless it is positive and finite, also in the dtype of `logits`."""
     rounded = logits.new_tensor(temperature)
     if not 0 < rounded < torch.inf:
         raise ValueError(f"temperature is {temperature}: a positive, finite number is needed")
 
 
-def _check_temperatures(temperatures: Tensor, logits: Tensor) -> Float[Tensor, "t"]:
+def check_temperatures(temperatures: Tensor, logits: Tensor) -> Float[Tensor, "t"]:
     """The temperatures in the dtype of `logits`, once they are known to be usable."""
     if temperatures.ndim != 1:
         raise ValueError(

@@ -127,6 +127,13 @@ class TestSweep:
         for row, temperature in zip(swept, temperatures.tolist(), strict=True):
             assert_close(row, softmax(logits, temperature))
 
+    def test_several_rows_of_logits(self, device, dtype):
+        logits = draw(2, 3, 10, scale=5, dtype=dtype, device=device)
+        swept = sweep_softmax(logits, log_temperatures(0.05, 50, 4, device=device, dtype=dtype))
+        assert swept.shape == (4, 2, 3, 10)
+        alone = sweep_softmax(logits[1, 2], log_temperatures(0.05, 50, 4, device=device))
+        assert_close(swept[:, 1, 2], alone)
+
     def test_no_temperatures(self):
         assert sweep_softmax(numbers([1, 2]), numbers([])).shape == (0, 2)
 
@@ -310,6 +317,12 @@ class TestGradients:
             assert_close(sweep.scaled[i], soft * temperature**2)
         assert_close(sweep.hard, hard_target_gradient(student, labels).norm(dim=-1).mean())
 
+    def test_first_gradients_are_those_of_a_student_of_zeros(self):
+        """Hot, softmax(0) is uniform; the soft gradient's length is |v - mean v| / (N T²)."""
+        sweep = first_gradients(numbers([3, 0, 0]), numbers([1e4]))
+        assert_close(sweep.soft, numbers([6**0.5 / 3 / 1e8]), rtol=1e-3, atol=0)
+        assert_close(sweep.hard, numbers(((2 / 3) ** 2 + 2 / 9) ** 0.5))
+
     def test_hot_gradients_fall_as_the_square_of_the_temperature(self):
         student, teacher, labels = draw(6, 10), draw(6, 10, seed=1), torch.arange(6)
         sweep = sweep_gradients(student, teacher, labels, numbers([100, 200, 400]))
@@ -344,7 +357,7 @@ class TestErrors:
             (lambda: softmax(Z[:, :0], 1), r"logits has shape \[2, 0\]: .*at least one class"),
             (lambda: softmax(Z[0, 0], 1), r"logits has shape \[\]: \[..., k\]"),
             (lambda: limits(Z + math.inf), "logits has inf"),
-            (lambda: sweep_softmax(Z, HOT), r"logits has shape \[2, 3\]: \[k\]"),
+            (lambda: soften(Z, HOT), r"logits has shape \[2, 3\]: \[k\]"),
             (lambda: sweep_softmax(Z[0], HOT[0]), r"temperatures has shape \[\]"),
             (lambda: sweep_softmax(Z[0], HOT - 1), "temperatures has 0: positive"),
             (lambda: sweep_softmax(Z[0], HOT * math.nan), "temperatures has nan"),
