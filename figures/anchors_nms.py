@@ -53,46 +53,32 @@ def iou_histogram(
 ) -> go.Figure:
     """How many anchors reach which best IoU, on a log scale, coloured by what the thresholds say.
 
-    Bars are drawn as areas, a third of the work for the browser, and every part that a threshold
-    moves is a trace of its own, for `histogram_sweeps`.
+    All bars are ignored at first, negative ones are drawn over them, positive ones over both. Each
+    colour is one area, which the browser redraws faster than bars while `histogram_sweeps` play.
 
     Args:
         counts: anchors per bin; the bins divide [0, 1] evenly.
-        positive, negative: the two thresholds; where both claim a bar it is positive.
+        positive, negative: the two thresholds.
 
-    >>> [trace.name for trace in iou_histogram(torch.tensor([5, 0]), 0.7, 0.3, str).data]
-    ['ignored', 'negative', 'positive', None, None]
+    >>> iou_histogram(torch.tensor([5, 0]), 0.7, 0.3, str).data[1].y.round().tolist()
+    [5.0, 5.0, 0.0, 0.0]
     """
     _ = translate
-    centres, bars = _bars(counts)
-    heights = {
-        "ignored": bars,
-        "negative": _below(counts, [negative])[0],
-        "positive": _above(counts, [positive])[0],
-    }
-    areas = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": name,
-            "x": centres,
-            "y": heights[name],
-            "line": {"shape": "hvh", "width": 0},
-            "fill": "tozeroy",
-            "fillcolor": LABELS[name],
-            "hoverinfo": "skip",
-        }
-        for name in heights
-    ]
-    areas[0] |= {"hoverinfo": None, "hovertemplate": "IoU %{x:.2f}: %{y:.0f}<extra></extra>"}
+    bars = _area(_heights(counts), IGNORED)
+    hover = {"hoverinfo": None, "hovertemplate": "IoU %{x:.2f}: %{y:.0f}<extra></extra>"}
     top = 2 * max(1, int(counts.max()))
-    marks = [_mark(negative, NEGATIVE, top), _mark(positive, POSITIVE, top)]
     names = {"negative": _("negative"), "ignored": _("ignored"), "positive": _("positive")}
     key = (f'<span style="color:{LABELS[k]}">■</span> {name}' for k, name in names.items())
     chart = figure(
         _("Best IoU with an object"),
         _("Anchors"),
-        [*areas, *marks],
+        [
+            {**bars, **hover},
+            _area(_sides(counts, [negative])[0][0], NEGATIVE),
+            _area(_sides(counts, [positive])[1][0], POSITIVE),
+            _mark(negative, NEGATIVE, top),
+            _mark(positive, POSITIVE, top),
+        ],
         height=220,
         xaxis={"range": [0, 1], "showgrid": False},
         yaxis={"type": "log", "dtick": 1, "range": [math.log10(0.6), math.log10(top)]},
@@ -105,32 +91,42 @@ def histogram_sweeps(
     counts: Tensor, thresholds: Sequence[float], of_positive: str, of_negative: str
 ) -> list[tuple[str, int, str, np.ndarray]]:
     """What two sliders over `thresholds` change in `iou_histogram`: the parts of its sweeps."""
+    negative, positive = _sides(counts, thresholds)
     marks = np.repeat(np.array(thresholds, np.float32)[:, None], 2, axis=1)
     return [
-        (of_negative, 1, "y", _below(counts, thresholds)),
-        (of_positive, 2, "y", _above(counts, thresholds)),
+        (of_negative, 1, "y", negative),
+        (of_positive, 2, "y", positive),
         (of_negative, 3, "x", marks),
         (of_positive, 4, "x", marks),
     ]
 
 
-def _bars(counts: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Places and heights of the bars, with one more place at either end."""
+def _sides(counts: Tensor, thresholds: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Heights of the bars below and of those above each threshold `[t, bars + 2]`."""
     centres = (np.arange(len(counts)) + 0.5) / len(counts)
-    heights = np.maximum(counts.numpy(), _NO_BAR).astype(np.float32)
-    return np.r_[0, centres, 1], np.pad(heights, 1, "edge")
+    limits = np.array(thresholds)[:, None]
+    return _heights(counts, centres < limits), _heights(counts, centres > limits)
 
 
-def _below(counts: Tensor, thresholds: Sequence[float]) -> np.ndarray:
-    """Heights of the bars below each threshold `[t, bars]`."""
-    centres, heights = _bars(counts)
-    return np.where(centres < np.array(thresholds)[:, None], heights, np.float32(_NO_BAR))
+def _heights(counts: Tensor, kept: np.ndarray | bool = True) -> np.ndarray:
+    """Heights of the bars that are kept, the first and the last one twice `[..., bars + 2]`."""
+    heights = np.where(kept, np.maximum(counts.numpy(), _NO_BAR), _NO_BAR).astype(np.float32)
+    return np.concatenate([heights[..., :1], heights, heights[..., -1:]], axis=-1)
 
 
-def _above(counts: Tensor, thresholds: Sequence[float]) -> np.ndarray:
-    """Heights of the bars above each threshold `[t, bars]`."""
-    centres, heights = _bars(counts)
-    return np.where(centres > np.array(thresholds)[:, None], heights, np.float32(_NO_BAR))
+def _area(heights: np.ndarray, colour: str) -> dict[str, Any]:
+    """Bars side by side as one area; steps lie midway between places, so both ends have one."""
+    count = len(heights) - 2
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": np.r_[0, (np.arange(count) + 0.5) / count, 1],
+        "y": heights,
+        "line": {"shape": "hvh", "width": 0},
+        "fill": "tozeroy",
+        "fillcolor": colour,
+        "hoverinfo": "skip",
+    }
 
 
 def _mark(x: float, colour: str, top: float) -> dict[str, Any]:
@@ -151,7 +147,7 @@ def grouped(numbers: Tensor) -> np.ndarray:
     >>> grouped(torch.tensor([7, 10881])).tolist()
     ['7', '10,881']
     """
-    return np.vectorize("{:,}".format)(numbers)
+    return np.vectorize("{:,}".format)(numbers.numpy())
 
 
 def survivor_curve(
@@ -271,13 +267,19 @@ def grid_layers(anchors: Tensor, grid: AnchorMap, hint: str) -> list[Layer]:
 
 
 def divided(
-    level: Tensor, thresholds: Sequence[float], of_positive: str, of_negative: str
+    level: Tensor,
+    thresholds: Sequence[float],
+    of_positive: str,
+    of_negative: str,
+    *,
+    negative: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Parts of `Boxes` by which two sliders label anchors as `match_anchors` does.
 
     Args:
         level: of the anchors `[k]`, from their matching.
         thresholds: at which both sliders stop.
+        negative: whether negative anchors are shown too.
     """
     at = np.array(thresholds, np.float32)
     low = {of_positive: at, of_negative: at}
@@ -285,7 +287,7 @@ def divided(
     bounds = {
         "positive": {"score_from": high},
         "ignored": {"score_from": low, "score_below": high},
-        "negative": {"score_below": low},
+        **({"negative": {"score_below": low}} if negative else {}),
     }
     return {name: {"scores": level, **bound} for name, bound in bounds.items()}
 

@@ -120,9 +120,7 @@ def matching(step):
     sweep = step.run(explain.sweep_labels, match, torch.tensor(LIMITS), torch.tensor(LIMITS))
     topics = step.topic("positive"), step.topic("negative")
     sent = match.level.topk(min(len(anchors), MOST_DRAWN)).indices
-    shown = figures.divided(match.level[sent], LIMITS, *topics)
-    if kind == "matched":
-        del shown["negative"]
+    shown = figures.divided(match.level[sent], LIMITS, *topics, negative=kind == "all")
     if kind == "batch":
         generator = torch.Generator().manual_seed(seed)
         batch = step.run(explain.sample_minibatch, match.label, generator)
@@ -137,8 +135,7 @@ def matching(step):
     step.says("" if len(truth) else none, objects=len(truth), **told)
     bars = step.run(explain.iou_histogram, match.iou, len(LIMITS) - 1)
     sweeps = [Sweep(*moved) for moved in figures.histogram_sweeps(bars, LIMITS, *topics)]
-    chart = figures.iou_histogram(bars, above, below, _)
-    step.figure(chart, key="histogram", sweeps=sweeps)
+    step.figure(figures.iou_histogram(bars, above, below, _), key="histogram", sweeps=sweeps)
     step.data(label=match.label, matched=match.matched, iou=match.iou)
 
 
@@ -149,9 +146,8 @@ def target(step):
     if not len(truth) or not len(anchors):
         step.empty(_("There is no object yet. Draw one in the step above."))
         return
-    positive = page.value("positive")
-    negative = min(page.value("negative"), positive)
-    match = step.run(explain.match_anchors, anchors, truth, positive, negative)
+    above, below = page.value("positive"), page.value("negative")
+    match = step.run(explain.match_anchors, anchors, truth, above, min(below, above))
     picked = min(int(page.facts["matching"]["picked"]), len(anchors) - 1)
     number = int(match.matched[picked])
     anchor, box = anchors[picked], truth[number]
@@ -165,8 +161,7 @@ def target(step):
 def suppression(step):
     kinds = {"detector": _("The SSD's"), "simulated": _("Simulated")}
     step.choice(_("Candidates"), kinds, "detector", key="source")
-    played = {"live": False, "play": True}
-    iou = step.live_slider(_("IoU threshold"), SHARES, 0.5, key="iou", **played)
+    iou = step.live_slider(_("IoU threshold"), SHARES, 0.5, key="iou", live=False, play=True)
     score = step.live_slider(_("Score threshold"), SCORES, 0.25, key="score", live=False)
     step.switch(_("Each class by itself"), True, key="per_class")
     step.reset()
@@ -195,9 +190,8 @@ def suppression(step):
         all=Follow([of_score], left[-1]),
     )
     here = torch.tensor(SHARES)[:, None].expand(-1, 2)
-    sweeps = [Sweep(of_score, 0, "y", left.T.float()), Sweep(of_iou, 1, "x", here)]
-    chart = figures.survivor_curve(SHARES, left[:, at], _)
-    step.figure(chart, key="curve", sweeps=sweeps)
+    sweeps = [Sweep(of_score, 0, "y", left.T.short()), Sweep(of_iou, 1, "x", here)]
+    step.figure(figures.survivor_curve(SHARES, left[:, at], _), key="curve", sweeps=sweeps)
     step.data(iou_threshold=SHARES, survivors=left[:, at])
 
 

@@ -162,25 +162,62 @@ def test_a_cell_shows_its_anchors_a_click_pins_it_and_a_preset_changes_them(open
 # ---------------------------------------------------------------- 2: which anchors count
 
 
-def test_counts_follow_the_thresholds_while_they_are_dragged(open_concept, anchors):
-    concept = open_concept()
-    concept.tells("matching", labels(anchors, OBJECTS, 0.7, 0.3))
-    before = sum(concept.state("matching", "visible").values())
+def test_thresholds_are_played_without_the_server(open_concept, anchors):
+    sent = []
+    concept = open_concept(
+        before=lambda page: page.on(
+            "websocket", lambda connection: connection.on("framesent", lambda _: sent.append(1))
+        )
+    )
+
+    def shows(positive: float, negative: float) -> None:
+        wanted = labels(anchors, OBJECTS, positive, min(negative, positive))
+        concept.tells("matching", wanted)
+        visible = concept.state("matching", "visible")
+        assert visible == {"positive": wanted[0], "ignored": wanted[1]}
+
+    shows(0.7, 0.3)
     concept.page.mouse.move(*concept.thumb("positive", 0.7))
     concept.page.mouse.down()
-    concept.page.mouse.move(*concept.thumb("positive", 0.4), steps=15)
-    concept.tells("matching", labels(anchors, OBJECTS, 0.4, 0.3))  # still held
+    before = len(sent)
+    for positive in (0.5, 0.2, 0.0, 0.4):
+        concept.page.mouse.move(*concept.thumb("positive", positive), steps=8)
+        shows(positive, 0.3)
+    assert len(sent) == before
     assert "positive=" not in concept.page.url
     concept.page.mouse.up()
     expect(concept.page).to_have_url(re.compile(r"positive=0\.4"))
+    shows(0.4, 0.3)
     concept.page.mouse.move(*concept.thumb("negative", 0.3))
     concept.page.mouse.down()
-    concept.page.mouse.move(*concept.thumb("negative", 0.1), steps=15)
+    before = len(sent)
+    for negative in (0.1, 0.0, 0.9):
+        concept.page.mouse.move(*concept.thumb("negative", negative), steps=8)
+        shows(0.4, negative)
+    assert len(sent) == before
     concept.page.mouse.up()
-    wanted = labels(anchors, OBJECTS, 0.4, 0.1)
-    concept.tells("matching", wanted)
-    visible = concept.state("matching", "visible")
-    assert sum(visible.values()) == wanted[0] + wanted[1] > before
+    expect(concept.page).to_have_url(re.compile(r"negative=0\.9"))
+    shows(0.4, 0.9)
+
+
+def test_all_anchors_are_shown_or_a_mini_batch_of_them(open_concept, anchors):
+    positive, ignored, negative, _ = labels(anchors, OBJECTS, 0.4, 0.3)
+    concept = open_concept("?positive=0.4&show=all")
+    every = {"positive": positive, "ignored": ignored, "negative": negative}
+    concept.tells("matching", labels(anchors, OBJECTS, 0.4, 0.3))
+    assert concept.state("matching", "visible") == every
+    concept = open_concept("?positive=0.4&show=batch")
+    assert concept.state("matching", "visible") == {"positive": 128, "negative": 128}
+    concept.slider("positive").focus()
+    concept.page.keyboard.press("End")
+    expect(concept.page).to_have_url(re.compile(r"positive=1\.0"))
+    best = labels(anchors, OBJECTS, 1.0, 0.3)[0]
+    wanted = {"positive": best, "negative": 256 - best}
+    concept.page.wait_for_function(
+        "([node, best]) => node.__stage.visible.positive === best",
+        arg=[concept.stage("matching").element_handle(), best],
+    )
+    assert concept.state("matching", "visible") == wanted
 
 
 def test_an_object_is_drawn_moved_and_deleted(open_concept, anchors):

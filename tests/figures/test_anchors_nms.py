@@ -178,8 +178,7 @@ def test_matching_tells_iou_and_target_and_hides_labels_that_are_not_shown():
     anchors = make_anchors(SIZE, stride=16, scales=[32], ratios=[1])
     match = match_anchors(anchors, OBJECTS[:1], 0.5, 0.3)
     sent = torch.arange(len(anchors))
-    shown = divided(match.level, [0.0, 1.0], "of p", "of n")
-    del shown["negative"]
+    shown = divided(match.level, [0.0, 1.0], "of p", "of n", negative=False)
     layers = encodable(matching_layers(anchors, match, sent, shown, OBJECTS[:1], "hint"))
     assert list(layers) == ["ignored", "positive", "drawn"]
     told = torch.as_tensor(layers["positive"].columns)
