@@ -19,6 +19,7 @@ from bench import browser as visitor
 from bench import explainers
 from bench.measure import Measure, table
 from tools.browser import ROOT, running_app, running_browser
+from ui.catalogue import CONCEPTS
 
 RESULTS = ROOT / "build" / "bench.json"
 README = ROOT / "README.md"
@@ -54,8 +55,10 @@ def real_app(browser: Browser, logs: Path, quick: bool) -> Iterator[Measure]:
     """The app itself: what is loaded at first, then a page at work."""
     seconds = 2 if quick else 5
     with running_app(logs / "app.log") as server:
-        for name, path in {"Home": "", "Concept page": "anchors_nms"}.items():
-            yield from first_view(name, visitor.first_view(browser, f"{server}/{path}"))
+        yield from first_view("Home", visitor.first_view(browser, f"{server}/"))
+        for concept in CONCEPTS:
+            received = visitor.first_view(browser, f"{server}/{concept.id}")
+            yield from first_view(concept.id, received)
         page = visitor.open_page(browser, f"{server}/anchors_nms")
         rate = visitor.dragged(page, "Positive above IoU", seconds)
         yield Measure("Matching threshold dragged: stages redrawn", rate.stages, "/s", "≥ 30")
