@@ -50,7 +50,7 @@ def tiles(
             "constraintoward": "top",
         }
         note = {"text": title, "x": x0 + 0.01, "y": y1 - 0.1, "xref": "paper", "yref": "paper"}
-        look = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 12}}
-        layout["annotations"].append({**note, **look})
+        look = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
+        layout["annotations"].append({**note, **look, "font": {"size": 12}})
     layout |= {"template": TEMPLATE, "height": 165 * tall, "margin": dict.fromkeys("lrtb", 0)}
     return go.Figure({"data": traces, "layout": layout})

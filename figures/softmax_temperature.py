@@ -7,7 +7,9 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
+from explainers.distillation import BiasSweep, DistilState, Telling
 from explainers.softmax_temperature import GradientSweep, Softened
+from figures.maps import tiles
 from figures.stage import Boxes, Layer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, MAGNITUDE, NEGATIVE, POSITIVE, figure
 
@@ -244,6 +246,129 @@ def soft_label_matrix(matrix: Tensor, names: Sequence[str], translate: Translate
         xaxis={"showgrid": False, "ticks": "", "tickangle": -40},
         yaxis={"showgrid": False, "ticks": "", "autorange": "reversed"},
     )
+
+
+def telling_tiles(images: Tensor, telling: Telling, names: Sequence[str]) -> go.Figure:
+    """Pictures whose second choice says most, three in a row, with both choices above each.
+
+    Args:
+        images: `[n, 1, h, w]` uint8.
+        names: of the classes.
+    """
+    shares = telling.probabilities.gather(1, telling.first[:, None])[:, 0]
+    titles = [
+        f"{names[first]} {p:.0%}<br>{names[second]} {q:.0%}"
+        for first, second, p, q in zip(
+            telling.first.tolist(),
+            telling.second.tolist(),
+            shares.tolist(),
+            telling.share.tolist(),
+            strict=True,
+        )
+    ]
+    return tiles(images[telling.images, 0] / 255, titles, colours="Greys_r", smooth=False)
+
+
+def accuracy_curves(states: Sequence[DistilState], length: int, translate: Translate) -> go.Figure:
+    """Test accuracy of both students against the step: mean over the seeds and their range."""
+    _ = translate
+    pairs = [(s.taught.accuracy, s.alone.accuracy) for s in states]
+    return _both(
+        states, pairs, length, _("Test accuracy"), {"tickformat": ".0%", "range": [0, 1]}, _
+    )
+
+
+def loss_curves(states: Sequence[DistilState], length: int, translate: Translate) -> go.Figure:
+    """Cross-entropy of both students with the test labels against the step."""
+    _ = translate
+    pairs = [(s.taught.test_loss, s.alone.test_loss) for s in states]
+    return _both(states, pairs, length, _("Cross-entropy on test pictures"), {}, _)
+
+
+def _both(
+    states: Sequence[DistilState],
+    pairs: Sequence[tuple[Tensor, Tensor]],
+    length: int,
+    y: str,
+    yaxis: dict,
+    translate: Translate,
+) -> go.Figure:
+    _ = translate
+    names = {"taught": _("with the teacher"), "alone": _("labels alone")}
+    steps = [state.step for state in states]
+    traces = []
+    for side, (who, name) in enumerate(names.items()):
+        values = np.stack([pair[side].numpy() for pair in pairs])
+        traces += _range(steps, values, STUDENTS[who], name)
+    return figure(
+        _("Step"),
+        y,
+        traces,
+        height=300,
+        xaxis={"range": [0, length]},
+        yaxis={"rangemode": "tozero", **yaxis},
+    )
+
+
+def _range(x: Sequence[float], values: np.ndarray, colour: str, name: str) -> list[dict]:
+    """The mean of `values` [x, seeds] as a line, over the band from the least to the largest."""
+    band = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [*x, *reversed(x)],
+        "y": [*values.max(axis=1), *values.min(axis=1)[::-1]],
+        "fill": "toself",
+        "fillcolor": colour,
+        "opacity": 0.2,
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    line = {
+        "type": "scatter",
+        "mode": "lines+markers" if len(x) == 1 else "lines",
+        "x": list(x),
+        "y": values.mean(axis=1),
+        "name": name,
+        "line": {"color": colour, "width": 3},
+        "hovertemplate": f"{name}: %{{y:.3f}}<extra></extra>",
+    }
+    return [band, line]
+
+
+def bias_curves(state: DistilState, translate: Translate) -> go.Figure:
+    """Accuracy on the class that was left out against what is added to its logit."""
+    _ = translate
+    names = {"taught": _("with the teacher"), "alone": _("labels alone")}
+    traces = []
+    for who, name in names.items():
+        bias = getattr(state, who).bias
+        values = bias.left_out_accuracy.T.numpy()
+        traces += _range(bias.biases.tolist(), values, STUDENTS[who], name)
+    return figure(
+        _("Added to the logit of the class left out"),
+        _("Its pictures classed right"),
+        traces,
+        height=280,
+        yaxis={"range": [0, 1.02], "tickformat": ".0%"},
+    )
+
+
+def left_out_sentence(state: DistilState, name: str, translate: Translate) -> str:
+    """How well the class that was left out is known once its logit is raised."""
+    _ = translate
+    best = [100 * float(_balanced(student.bias)) for student in (state.taught, state.alone)]
+    told = _(
+        "Of “{name}”, never seen, the taught student knows **{taught:.0f} %** once the logit "
+        "is raised as is best for all classes together, the other **{alone:.0f} %**."
+    )
+    return told.format(name=name, taught=best[0], alone=best[1])
+
+
+def _balanced(bias: BiasSweep) -> Tensor:
+    """Accuracy on the class where the accuracy on all classes is best, mean over the seeds."""
+    best = bias.accuracy.argmax(dim=-1, keepdim=True)
+    return bias.left_out_accuracy.gather(-1, best).mean()
 
 
 def shortened(name: str) -> str:

@@ -2,7 +2,11 @@
 
 import torch
 
+from explainers import distillation
 from explainers import softmax_temperature as explain
+from explainers.fashion_mnist import CLASSES as FASHION
+from explainers.fashion_mnist import fashion_mnist
+from explainers.models.fashion_teacher import teacher_logits
 from explainers.models.imagenet import CLASSES, crop_box
 from explainers.models.mobilenet_v2 import classify
 from figures import softmax_temperature as figures
@@ -15,6 +19,11 @@ from ui.page import Page
 
 TEMPERATURES = sorted({float(f"{t:.2g}") for t in positions(0.05, 50.0, 20, "log")})
 TICKS = {t: f"{t:g}" for t in (0.05, 1.0, 50.0)}
+TAUGHT = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0]
+SHARES = positions(0.0, 1.0, 0.05)
+LABELLED = [50, 100, 200, 500, 1000, 2000, 5000, 12_000]
+WIDTHS = [4, 8, 16, 32, 64, 128]
+STEPS = 400
 OWN = [4.0, 2.5, 2.0, 1.0, 0.5, 0.0, -0.5, -1.0, -1.5, -2.0]
 
 page = Page("softmax_temperature")
@@ -103,6 +112,86 @@ def gradient(step):
     step.says(hard=f"{float(sweep.hard):.3g}", **moving)
     step.fact(ratio=sweep.soft[at] / sweep.soft[TEMPERATURES.index(1.0)])
     step.data(T=TEMPERATURES, soft=sweep.soft, limit=sweep.limit, scaled=sweep.scaled)
+
+
+@page.step()
+def dark_knowledge(step):
+    at = TEMPERATURES.index(temperature_slider(step, 4.0, "Td"))
+    step.reset()
+    data, teacher = step.shared(fashion_mnist), step.shared(teacher_logits)
+    names, topic = [_(name) for name in FASHION], step.topic("Td")
+    sweep = step.run(
+        distillation.sweep_mean_soft_labels, teacher.test, data.test_labels, temperatures()
+    )
+    confused = step.run(distillation.confusions, sweep)
+    chart = figures.soft_label_matrix(sweep[at], names, _)
+    step.figure(chart, key="matrix", sweeps=[Sweep(topic, 0, "z", sweep)])
+    told = {
+        "T": [f"{t:g}" for t in TEMPERATURES],
+        "wrong": [f"{w:.1%}" for w in confused.wrong.tolist()],
+        "row": [names[row] for row in confused.row.tolist()],
+        "column": [names[column] for column in confused.column.tolist()],
+        "share": [f"{s:.1%}" for s in confused.share.tolist()],
+    }
+    step.says(**{name: Follow([topic], values) for name, values in told.items()})
+    telling = step.run(
+        distillation.telling_images, teacher.test, data.test_labels, TEMPERATURES[at], 6
+    )
+    step.figure(figures.telling_tiles(data.test_images, telling, names), key="telling")
+    step.fact(wrong=100 * confused.wrong[at])
+    step.data(**dict(zip(FASHION, sweep[at].T, strict=True)))
+
+
+@page.step()
+def distil(step):
+    step.presets(
+        {
+            _("Few labels"): {"labelled": 500, "left_out": "none"},
+            _("All labels"): {"labelled": 12_000, "left_out": "none"},
+            _("A class left out"): {"labelled": 12_000, "left_out": "7"},
+        }
+    )
+    options = {"live": False}
+    temperature = step.live_slider(_("Temperature T"), TAUGHT, 4.0, key="Ts", **options)
+    alpha = step.live_slider(_("Share of the soft targets α"), SHARES, 0.9, key="alpha", **options)
+    labelled = step.live_slider(_("Labelled pictures"), LABELLED, 500, key="labelled", **options)
+    width = step.live_slider(_("Hidden units of a student"), WIDTHS, 32, key="width", **options)
+    names = {"none": _("none"), **{str(c): _(name) for c, name in enumerate(FASHION)}}
+    left_out = step.choice(_("Class left out"), names, "none", key="left_out", wide=True)
+    step.reset()
+    data, teacher = step.shared(fashion_mnist), step.shared(teacher_logits)
+    states = step.train(
+        distillation.distil,
+        data,
+        teacher.train,
+        torch.Generator().manual_seed(0),
+        key="distil",
+        length=STEPS,
+        label=_("Train both"),
+        width=width,
+        temperature=temperature,
+        alpha=alpha,
+        labelled=labelled,
+        left_out=None if left_out == "none" else int(left_out),
+        steps=STEPS,
+    )
+    last = states[-1]
+    taught, alone = (float(100 * s.accuracy.mean()) for s in (last.taught, last.alone))
+    left, right = step.sides(2)
+    step.figure(figures.accuracy_curves(states, STEPS, _), key="accuracy", place=left)
+    step.figure(figures.loss_curves(states, STEPS, _), key="loss", place=right)
+    told = _("After {step} steps: **{taught:.1f} %** with the teacher, **{alone:.1f} %** without.")
+    told = told.format(step=last.step, taught=taught, alone=alone)
+    if left_out != "none":
+        step.figure(figures.bias_curves(last, _), key="bias")
+        told += " " + figures.left_out_sentence(last, names[left_out], _)
+    step.says(told=told)
+    step.fact(taught=taught, alone=alone)
+    step.data(
+        step=[s.step for s in states],
+        taught=[float(s.taught.accuracy.mean()) for s in states],
+        alone=[float(s.alone.accuracy.mean()) for s in states],
+    )
 
 
 page.close()

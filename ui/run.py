@@ -74,6 +74,12 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     return result
 
 
+@cache
+def shared(function: Callable[[], R]) -> R:
+    """What `function` gives, such as a data set: computed once and shared by all visitors."""
+    return run(function)
+
+
 def stream(function: Callable[P, Iterator[R]], *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
     """Like `run`, for a generator: every state is moved to the CPU and timed by itself.
 

@@ -19,7 +19,7 @@ from ui.live.stage import StageEvent
 from ui.live.training import live_training, training_serial
 from ui.photo import Photo
 from ui.recipe import Recipe
-from ui.run import Call, network, run, stream
+from ui.run import Call, network, run, shared, stream
 from ui.text import Section
 from ui.toolbar import code, toolbar
 
@@ -79,6 +79,12 @@ class Step(Controls):
                 results.pop(next(iter(results)))
         self.recipe.record(function, arguments, options, results[place])
         return results[place]
+
+    def shared(self, function: Callable[[], Any]) -> Any:
+        """Like `run` without arguments, but once for all visitors: for data sets."""
+        result = shared(function)
+        self.recipe.record(function, (), {}, result)
+        return result
 
     def train(
         self,
