@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from explainers.boxes import Number
-from explainers.fashion_mnist import FashionMNIST
+from explainers.fashion_mnist import FashionMNIST, standardize
 from explainers.softmax_temperature import (
     check_labels,
     check_logits,
@@ -26,9 +26,6 @@ from explainers.softmax_temperature import (
     softmax,
     sweep_softmax,
 )
-
-MEAN, SPREAD = 0.286, 0.353
-"""Mean and standard deviation of Fashion-MNIST's grey values, on a scale from 0 to 1."""
 
 MOMENTUM = 0.9
 """Of the gradient descent by which the students learn."""
@@ -88,6 +85,45 @@ def _class_means(
 ) -> Float[Tensor, "*t k k"]:
     one_hot = functional.one_hot(labels.long(), probabilities.shape[-1]).to(probabilities)
     return (one_hot / one_hot.sum(dim=0).clamp(min=1)).T @ probabilities
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """What soft labels give to wrong classes, at t temperatures.
+
+    Attributes:
+        wrong: their share of the probability, averaged over the classes.
+        row, column: the right class and the wrong one that gets most of it.
+        share: how much it gets.
+    """
+
+    wrong: Float[Tensor, "t"]
+    row: Int[Tensor, "t"]
+    column: Int[Tensor, "t"]
+    share: Float[Tensor, "t"]
+
+
+def confusions(soft_labels: Float[Tensor, "t k k"]) -> Confusions:
+    """Read off the matrices of `sweep_mean_soft_labels` which classes the teacher takes for alike.
+
+    Raises:
+        ValueError: if there is no class.
+
+    >>> confusions(torch.tensor([[[0.7, 0.3], [0.1, 0.9]]]))
+    Confusions(wrong=tensor([0.2000]), row=tensor([0]), column=tensor([1]), share=tensor([0.3000]))
+    """
+    classes = soft_labels.shape[-1]
+    if classes < 1:
+        raise ValueError(f"soft_labels has shape {list(soft_labels.shape)}: a class is needed")
+    right = torch.eye(classes, dtype=torch.bool, device=soft_labels.device)
+    wrong = soft_labels.masked_fill(right, 0)
+    share, place = wrong.flatten(1).max(dim=-1)
+    return Confusions(
+        wrong=wrong.sum(dim=(-2, -1)) / classes,
+        row=place // classes,
+        column=place % classes,
+        share=share,
+    )
 
 
 @dataclass(frozen=True)
@@ -414,7 +450,7 @@ class _Students:
 
     def __call__(self, images: UInt8[Tensor, "#seeds b 1 28 28"]) -> Float[Tensor, "2 seeds b k"]:
         weight, bias, last_weight, last_bias = self.parameters
-        pixels = (images.flatten(2).to(weight) / 255 - MEAN) / SPREAD
+        pixels = standardize(images).flatten(2).to(weight)
         hidden = (pixels @ weight + bias).relu()
         return hidden @ last_weight + last_bias
 
