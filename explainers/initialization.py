@@ -1,0 +1,866 @@
+"""Initialization: how large the first weights are, and what that does to a deep network.
+
+A layer sums fan_in products, so the variance of its outputs is fan_in · Var(w) times the mean
+square of its inputs. Layer after layer that factor is applied again: below 1 the signal dies, above
+1 it explodes, and the gradient does the same on its way back. Schemes differ in what they make of
+this one factor.
+
+Signals are followed over many orders of magnitude, as far as the dtype's `signal_limits`: what grows
+beyond them counts as infinite, and what fades stays at the lower one, so that the slopes of its
+activations remain. No number here is ever NaN.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from explainers.activations import ACTIVATIONS, SATURATED, Activation
+from explainers.boxes import Number
+from explainers.models.shipped import as_batch
+
+DEAD, EXPLODED = 1e-6, 1e6
+"""A signal whose standard deviation lies below the first is called dead, above the second exploded.
+
+Both are for signals that start at 1.
+"""
+
+HISTOGRAM_LIMIT = 3.0
+"""Histograms reach from minus this to this; what lies beyond is counted in the outermost bins."""
+
+# ---------------------------------------------------------------- schemes
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One way of choosing the first weights.
+
+    Attributes:
+        distribution: "constant", "normal", "uniform" or "orthogonal".
+        size: the value of a constant, the standard deviation of random weights; takes the shape
+            and everything that `initialize` takes behind it.
+        parameters: names and defaults of what belongs to this scheme alone.
+    """
+
+    distribution: str
+    size: Callable[..., float]
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+def _uniform_fan_in(shape: Sequence[int], **_: Number | str) -> float:
+    return 1 / math.sqrt(3 * fans(shape)[0])
+
+
+def _xavier(shape: Sequence[int], gain: Number, **_: Number | str) -> float:
+    return gain * math.sqrt(2 / sum(fans(shape)))
+
+
+def _kaiming(
+    shape: Sequence[int], nonlinearity: str, mode: str, a: Number, **_: Number | str
+) -> float:
+    fan_in, fan_out = fans(shape)
+    return gain(nonlinearity, a) / math.sqrt(fan_in if mode == "fan_in" else fan_out)
+
+
+def _orthogonal(shape: Sequence[int], gain: Number, **_: Number | str) -> float:
+    return gain / math.sqrt(max(shape[0], math.prod(shape[1:])))
+
+
+SCHEMES: dict[str, Scheme] = {
+    "zeros": Scheme("constant", lambda shape, **_: 0.0),
+    "constant": Scheme("constant", lambda shape, val, **_: val, {"val": 0.01}),
+    "normal": Scheme("normal", lambda shape, std, **_: std, {"std": 1.0}),
+    "uniform_fan_in": Scheme("uniform", _uniform_fan_in),
+    "xavier_uniform": Scheme("uniform", _xavier),
+    "xavier_normal": Scheme("normal", _xavier),
+    "kaiming_uniform": Scheme("uniform", _kaiming, {"a": 0.0}),
+    "kaiming_normal": Scheme("normal", _kaiming, {"a": 0.0}),
+    "orthogonal": Scheme("orthogonal", _orthogonal),
+}
+"""All schemes by their names; each equals the function of torch.nn.init.
+
+| scheme | distribution | standard deviation | source |
+|---|---|---|---|
+| zeros, constant | one value, 0 or `val` | 0 | |
+| normal | normal | `std` | |
+| uniform_fan_in | uniform in ±1/√fan_in | 1/√(3 fan_in) | torch.nn.Linear's default |
+| xavier_* | uniform, normal | gain · √(2/(fan_in + fan_out)) | Glorot, Bengio, 2010, eq. 16 |
+| kaiming_* | uniform, normal | gain(nonlinearity)/√fan | He et al., 2015, eq. 10, 14 |
+| orthogonal | rows or columns orthogonal | gain/√max(rows, columns) | Saxe et al., 2014 |
+
+A uniform distribution of standard deviation s lies in ±√3 s.
+"""
+
+_LINEAR = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)))
+
+
+def gain(nonlinearity: str, parameter: Number | None = None) -> float:
+    """What a nonlinearity takes from a signal, to be given back by the weights.
+
+    | nonlinearity | gain |
+    |---|---|
+    | linear, a convolution, sigmoid | 1 |
+    | tanh | 5/3 |
+    | relu | √2 |
+    | leaky_relu | √(2/(1 + slope²)) |
+    | selu | 3/4 |
+
+    √2 is exact: ReLU halves the mean square of a symmetric signal. 5/3 and 3/4 are torch's
+    empirical values.
+
+    Args:
+        nonlinearity: a name above.
+        parameter: the slope of leaky_relu for negative input, 0.01 by default.
+
+    Raises:
+        ValueError: if there is no gain for `nonlinearity`, or `parameter` is not finite.
+
+    Source: torch.nn.init.calculate_gain; He et al., 2015, equation 15 for leaky_relu.
+
+    >>> gain("relu"), gain("leaky_relu", 1.0)
+    (1.4142135623730951, 1.0)
+    """
+    slope = 0.01 if parameter is None else parameter
+    if not math.isfinite(slope):
+        raise ValueError(f"parameter is {slope}: a finite number is needed")
+    gains = {
+        **dict.fromkeys((*_LINEAR, "sigmoid"), 1.0),
+        "tanh": 5 / 3,
+        "relu": math.sqrt(2),
+        "leaky_relu": math.sqrt(2 / (1 + slope**2)),
+        "selu": 3 / 4,
+    }
+    check_choice(nonlinearity, "nonlinearity", gains)
+    return gains[nonlinearity]
+
+
+def fitting_nonlinearity(activation: str) -> str:
+    """The nonlinearity whose `gain` a network with this activation gets: its own, or else ReLU's.
+
+    >>> fitting_nonlinearity("tanh"), fitting_nonlinearity("gelu")
+    ('tanh', 'relu')
+    """
+    check_choice(activation, "activation", ACTIVATIONS)
+    return activation if activation in ("sigmoid", "tanh", "leaky_relu", "selu") else "relu"
+
+
+def fans(shape: Sequence[int]) -> tuple[int, int]:
+    """(fan_in, fan_out): how many inputs one output sums, and how many outputs one input reaches.
+
+    Args:
+        shape: [outputs, inputs], or [outputs, inputs, *kernel] of a convolution, whose kernel
+            counts in both. At least 1 everywhere.
+
+    Raises:
+        ValueError: if `shape` has fewer than two numbers or one below 1.
+
+    Source: torch.nn.init; He et al., 2015, section 2.2.
+
+    >>> fans((64, 3, 7, 7))
+    (147, 3136)
+    """
+    if len(shape) < 2 or min(shape) < 1:
+        raise ValueError(
+            f"shape is {tuple(shape)}: at least two numbers, all of them 1 or more, are needed"
+        )
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def weight_size(
+    shape: Sequence[int],
+    scheme: str,
+    nonlinearity: str = "relu",
+    mode: str = "fan_in",
+    gain: Number = 1.0,
+    **parameters: Number,
+) -> float:
+    """How large a scheme's weights are: the standard deviation, or the value of a constant.
+
+    Args:
+        shape: as for `fans`.
+        scheme: a key of `SCHEMES`.
+        nonlinearity: whose `gain` Kaiming takes.
+        mode: "fan_in" or "fan_out", for Kaiming: what keeps its variance, signal or gradient.
+        gain: of Xavier and orthogonal.
+        parameters: `val` of constant, `std` of normal (not negative), `a` of Kaiming: the slope of
+            leaky_relu.
+
+    Raises:
+        ValueError: if an argument is not among what is allowed.
+
+    >>> weight_size((256, 100), "kaiming_normal") == (2 / 100) ** 0.5
+    True
+    """
+    check_choice(scheme, "scheme", SCHEMES)
+    check_choice(mode, "mode", ("fan_in", "fan_out"))
+    chosen = SCHEMES[scheme]
+    for name, number in {"gain": gain, **parameters}.items():
+        if name != "gain" and name not in chosen.parameters:
+            allowed = ", ".join(chosen.parameters) or "none"
+            raise ValueError(f"{name} is no parameter of {scheme}, allowed: {allowed}")
+        if not math.isfinite(number) or (name in ("gain", "std") and number < 0):
+            needed = "finite, and not negative for gain and std"
+            raise ValueError(f"{name} is {number}: a number is needed that is {needed}")
+    fans(shape)
+    settings = {**chosen.parameters, **parameters}
+    return chosen.size(shape, nonlinearity=nonlinearity, mode=mode, gain=gain, **settings)
+
+
+def initialize(
+    shape: Sequence[int],
+    scheme: str,
+    generator: torch.Generator,
+    nonlinearity: str = "relu",
+    mode: str = "fan_in",
+    gain: Number = 1.0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    **parameters: Number,
+) -> Float[Tensor, "..."]:
+    """First weights, as torch.nn.init fills them from the same generator.
+
+    Args:
+        shape, scheme, nonlinearity, mode, gain, parameters: as for `weight_size`.
+        generator: the weights are made on its device.
+        dtype: of the weights.
+
+    Raises:
+        ValueError: as `weight_size` does.
+
+    >>> initialize((2, 3), "constant", torch.Generator(), val=0.5)
+    tensor([[0.5000, 0.5000, 0.5000],
+            [0.5000, 0.5000, 0.5000]])
+    >>> weights = initialize((64, 64), "orthogonal", torch.Generator().manual_seed(0))
+    >>> torch.allclose(weights @ weights.T, torch.eye(64), atol=1e-5)
+    True
+    """
+    size = weight_size(shape, scheme, nonlinearity, mode, gain, **parameters)
+    return size * _drawn(shape, SCHEMES[scheme].distribution, generator, dtype)
+
+
+def _drawn(
+    shape: Sequence[int], distribution: str, generator: torch.Generator, dtype: torch.dtype
+) -> Float[Tensor, "..."]:
+    """Random weights of mean 0 and standard deviation 1; ones if they are constant."""
+    empty = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
+    if distribution == "constant":
+        return empty.fill_(1)
+    if distribution == "uniform":
+        return empty.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
+    normal = empty.normal_(generator=generator)
+    return normal if distribution == "normal" else _orthogonalized(normal)
+
+
+def _orthogonalized(normal: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Orthogonal rows, or columns where there are fewer of them, uniform over all such matrices."""
+    matrix = normal.flatten(1)
+    wide = len(matrix) < matrix.shape[1]
+    q, r = torch.linalg.qr(matrix.T if wide else matrix)
+    q = q * r.diagonal().sign()
+    orthogonal: Tensor = q.T if wide else q
+    return orthogonal.reshape(normal.shape) * math.sqrt(max(matrix.shape))
+
+
+# ---------------------------------------------------------------- signals through a network
+
+
+def signal_limits(dtype: torch.dtype) -> tuple[float, float]:
+    """The smallest and the largest signal that is followed: squares and cubes stay in the dtype.
+
+    >>> [f"{limit:.0e}" for limit in signal_limits(torch.float32)]
+    ['9e-18', '4e+11']
+    """
+    numbers = torch.finfo(dtype)
+    return float(numbers.tiny**0.45), float(numbers.max**0.3)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Signals in a network without biases, layer by layer; one row for each network that ran.
+
+    A layer takes x, sums y = W x, and hands on the activation of y. Backwards, a gradient of
+    independent standard normal numbers is put in at the top.
+
+    Attributes:
+        activation_std: standard deviation over samples and units of what a layer hands on; inf
+            from the layer on where the signal has exploded.
+        activation_mean: its mean, inf alike.
+        gradient_std: standard deviation of the gradient with respect to what a layer hands on, 1
+            but for chance at the last layer; inf alike, from the top down.
+        sum_variance: mean square of y, which is its variance if weights have mean 0; inf alike.
+        input_square: mean square of x; inf alike.
+        weight_variance: variance that the scheme gives its weights, 0 for a constant.
+        fan_in: products that one unit sums.
+        saturated: share of units with a slope below 0.01 in size.
+    """
+
+    activation_std: Float[Tensor, "*rows depth"]
+    activation_mean: Float[Tensor, "*rows depth"]
+    gradient_std: Float[Tensor, "*rows depth"]
+    sum_variance: Float[Tensor, "*rows depth"]
+    input_square: Float[Tensor, "*rows depth"]
+    weight_variance: Float[Tensor, "*rows depth"]
+    fan_in: Int[Tensor, "*rows depth"]
+    saturated: Float[Tensor, "*rows depth"]
+
+
+@dataclass(frozen=True)
+class Propagation(Spread):
+    """The signals of one network, with their histograms.
+
+    Attributes:
+        activation_histogram: how many of a layer's activations lie in each of equal bins from
+            -`HISTOGRAM_LIMIT` to `HISTOGRAM_LIMIT`, those beyond in the outermost. Exact zeros are
+            left out: `zero_share` tells them. Of an exploded layer all bins are 0.
+        gradient_histogram: the same of its gradients.
+        zero_share: share of a layer's activations that are exactly 0.
+    """
+
+    activation_histogram: Int[Tensor, "depth bins"]
+    gradient_histogram: Int[Tensor, "depth bins"]
+    zero_share: Float[Tensor, "depth"]
+
+
+def random_inputs(
+    samples: int, features: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "samples features"]:
+    """Independent standard normal numbers, on the generator's device.
+
+    Raises:
+        ValueError: if there is no sample or no feature.
+
+    >>> random_inputs(2, 3, torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3])
+    """
+    check_count(samples, "samples")
+    check_count(features, "features")
+    device = generator.device
+    return torch.randn(samples, features, generator=generator, dtype=dtype, device=device)
+
+
+def propagate(
+    inputs: Float[Tensor, "n d"],
+    depth: int,
+    scheme: str,
+    activation: str,
+    generator: torch.Generator,
+    width: int | None = None,
+    *,
+    bins: int = 61,
+    nonlinearity: str | None = None,
+    mode: str = "fan_in",
+    gain: Number = 1.0,
+    **parameters: Number,
+) -> Propagation:
+    """Send inputs forward through a random fully connected network, and a gradient back.
+
+    Every layer's weights are drawn anew as `initialize` does; there are no biases.
+
+    Args:
+        inputs: any finite numbers; samples of variance 1 are what the schemes are made for.
+        depth: layers, at least 1.
+        scheme: a key of `SCHEMES`.
+        activation: a key of `explainers.activations.ACTIVATIONS`, at its defaults.
+        generator: draws the gradient put in at the top, then the weights, the first layer's first.
+        width: units in each layer, those of the inputs by default.
+        bins: of the histograms.
+        nonlinearity: whose gain Kaiming takes; by default `fitting_nonlinearity` of `activation`.
+        mode, gain, parameters: as for `weight_size`.
+
+    Raises:
+        ValueError: if an argument is not among what is allowed.
+
+    Source: He et al., 2015, section 2.2; Glorot and Bengio, 2010, section 4.2.
+
+    >>> inputs = random_inputs(64, 128, torch.Generator().manual_seed(0))
+    >>> seed = torch.Generator().manual_seed(1)
+    >>> kept = propagate(inputs, 20, "kaiming_normal", "relu", seed)
+    >>> lost = propagate(inputs, 20, "xavier_normal", "relu", seed)
+    >>> 0.3 < kept.activation_std[-1] < 1.5, lost.activation_std[-1] < 0.002
+    (tensor(True), tensor(True))
+    """
+    check_count(bins, "bins")
+    options = {"nonlinearity": nonlinearity, "mode": mode, "gain": gain, **parameters}
+    found = _follow(inputs, depth, activation, generator, width, [(scheme, 1.0)], options, bins)
+    return Propagation(**{name: row[0] for name, row in found.items()})
+
+
+def compare_schemes(
+    inputs: Float[Tensor, "n d"],
+    depth: int,
+    activation: str,
+    generator: torch.Generator,
+    width: int | None = None,
+    schemes: Sequence[str] = tuple(SCHEMES),
+    *,
+    nonlinearity: str | None = None,
+    mode: str = "fan_in",
+    gain: Number = 1.0,
+) -> Spread:
+    """`propagate` under every scheme at once: row i is that of `schemes[i]`.
+
+    All start from the same state of the generator. So schemes of one distribution draw the same
+    numbers, run as one batch, and differ in the size of their weights alone.
+
+    Args:
+        schemes: keys of `SCHEMES`, at least one.
+        inputs, depth, activation, generator, width, nonlinearity, mode, gain: as for `propagate`.
+
+    Raises:
+        ValueError: as `propagate` does.
+
+    >>> inputs = random_inputs(32, 64, torch.Generator().manual_seed(0))
+    >>> seed = torch.Generator().manual_seed(1)
+    >>> spread = compare_schemes(inputs, 50, "relu", seed, schemes=["normal", "xavier_normal"])
+    >>> fates(spread.activation_std)
+    Fate(died=tensor([ 0, 36]), exploded=tensor([8, 0]))
+    """
+    options = {"nonlinearity": nonlinearity, "mode": mode, "gain": gain}
+    networks = [(scheme, 1.0) for scheme in schemes]
+    return Spread(**_follow(inputs, depth, activation, generator, width, networks, options))
+
+
+def sweep_gains(
+    inputs: Float[Tensor, "n d"],
+    depth: int,
+    scheme: str,
+    activation: str,
+    generator: torch.Generator,
+    gains: Float[Tensor, "t"],
+    width: int | None = None,
+    *,
+    nonlinearity: str | None = None,
+    mode: str = "fan_in",
+    **parameters: Number,
+) -> Spread:
+    """`propagate` with the scheme's weights times every gain at once: row i is that of `gains[i]`.
+
+    For Xavier and orthogonal weights this is the `gain` of `propagate`.
+
+    Args:
+        gains: not negative, at least one.
+        inputs, depth, scheme, activation, generator, width, nonlinearity, mode, parameters: as for
+            `propagate`.
+
+    Raises:
+        ValueError: as `propagate` does, or if a gain is negative or not finite.
+
+    >>> inputs = random_inputs(32, 64, torch.Generator().manual_seed(0))
+    >>> gains = torch.tensor([1.0, 2.0**0.5, 2.0])
+    >>> seed = torch.Generator().manual_seed(1)
+    >>> fates(sweep_gains(inputs, 50, "xavier_normal", "relu", seed, gains).activation_std)
+    Fate(died=tensor([36,  0,  0]), exploded=tensor([ 0,  0, 45]))
+    """
+    if gains.ndim != 1:
+        raise ValueError(f"gains has shape {list(gains.shape)}: [t] is needed")
+    if not (gains.isfinite() & (gains >= 0)).all():
+        raise ValueError(f"gains is {gains.tolist()}: finite numbers, not negative, are needed")
+    options = {"nonlinearity": nonlinearity, "mode": mode, "gain": 1.0, **parameters}
+    networks = [(scheme, factor) for factor in gains.tolist()]
+    return Spread(**_follow(inputs, depth, activation, generator, width, networks, options))
+
+
+def _follow(
+    inputs: Float[Tensor, "n d"],
+    depth: int,
+    activation: str,
+    generator: torch.Generator,
+    width: int | None,
+    networks: Sequence[tuple[str, float]],
+    options: Mapping[str, Any],
+    bins: int = 0,
+) -> dict[str, Tensor]:
+    """What the fields of `Spread`, or with bins of `Propagation`, hold for each network.
+
+    A network is a scheme and a factor on its weights.
+    """
+    _check_inputs(inputs)
+    check_count(depth, "depth")
+    check_count(inputs.shape[1] if width is None else width, "width")
+    check_choice(activation, "activation", ACTIVATIONS)
+    if not networks:
+        raise ValueError("no network is asked for: at least one is needed")
+    samples, features = inputs.shape
+    width = features if width is None else width
+    shapes = [(width, features), *[(width, width)] * (depth - 1)]
+    options = _fitted(options, activation)
+    sizes = [[factor * weight_size(s, k, **options) for s in shapes] for k, factor in networks]
+    _check_sizes(sizes)
+    top = random_inputs(samples, width, generator, inputs.dtype).to(inputs.device)
+    chosen = ACTIVATIONS[activation]
+
+    def batch(distribution: str, members: Sequence[int]) -> dict[str, Tensor]:
+        drawn = [_drawn(s, distribution, generator, inputs.dtype) for s in shapes]
+        weights = [weight.to(inputs.device) for weight in drawn]
+        size = inputs.new_tensor([sizes[member] for member in members])
+        forward, sums = _forward(inputs, weights, size, chosen, bins)
+        variance = torch.zeros_like(size) if distribution == "constant" else size.square()
+        back = _back(top, weights, size, chosen, sums, bins)
+        return forward | back | {"weight_variance": variance}
+
+    rows = _in_batches([scheme for scheme, _ in networks], generator, batch)
+    fan_in = torch.tensor([fans(shape)[0] for shape in shapes], device=inputs.device)
+    return rows | {"fan_in": fan_in.expand(len(networks), depth)}
+
+
+def _fitted(options: Mapping[str, Any], activation: str) -> dict[str, Any]:
+    chosen = options["nonlinearity"]
+    return {
+        **options,
+        "nonlinearity": fitting_nonlinearity(activation) if chosen is None else chosen,
+    }
+
+
+def _in_batches(
+    schemes: Sequence[str],
+    generator: torch.Generator,
+    batch: Callable[[str, Sequence[int]], dict[str, Tensor]],
+) -> dict[str, Tensor]:
+    """One row for each scheme; those of one distribution run as one batch.
+
+    Args:
+        batch: takes a distribution and the indices of its schemes, and returns their rows. The
+            generator is in the same state each time.
+    """
+    members: dict[str, list[int]] = {}
+    for index, scheme in enumerate(schemes):
+        members.setdefault(SCHEMES[scheme].distribution, []).append(index)
+    state, found = generator.get_state(), []
+    for distribution, indices in members.items():
+        generator.set_state(state)
+        found.append(batch(distribution, indices))
+    order = sorted(
+        range(len(schemes)), key=[i for own in members.values() for i in own].__getitem__
+    )
+    return {name: torch.cat([rows[name] for rows in found])[order] for name in found[0]}
+
+
+def _forward(
+    inputs: Float[Tensor, "n d"],
+    weights: Sequence[Float[Tensor, "width _"]],
+    sizes: Float[Tensor, "rows depth"],
+    activation: Activation,
+    bins: int,
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Follow networks whose weights differ by factors alone, as rows of one batch.
+
+    Returns what is told of every layer, and the sums of every layer for the way back.
+    """
+    x, lost = inputs.expand(len(sizes), *inputs.shape), _nothing_lost(sizes)
+    layers, sums = [], []
+    for weight, size in zip(weights, sizes.T, strict=True):
+        input_square = _mean(x.square()).masked_fill(lost, math.inf)
+        y, beyond = _held(x @ weight.T * size[:, None, None])
+        x, lost = activation.formula(y, **activation.parameters), lost | beyond
+        numbers = {
+            "input_square": input_square,
+            "sum_variance": _mean(y.square()).masked_fill(lost, math.inf),
+            "activation_std": _std(x).masked_fill(lost, math.inf),
+            "activation_mean": _mean(x).masked_fill(lost, math.inf),
+        }
+        if bins:
+            numbers["activation_histogram"] = _histogram(x, lost, bins)
+            numbers["zero_share"] = _mean((x == 0).to(x))
+        layers.append(numbers)
+        sums.append(y)
+    return _stacked(layers), sums
+
+
+def _back(
+    top: Float[Tensor, "n width"],
+    weights: Sequence[Float[Tensor, "width _"]],
+    sizes: Float[Tensor, "rows depth"],
+    activation: Activation,
+    sums: Sequence[Float[Tensor, "rows n width"]],
+    bins: int,
+) -> dict[str, Tensor]:
+    """Follow the gradient from the top down; what is told of every layer, the lowest first."""
+    gradient, lost = top.expand(len(sizes), *top.shape), _nothing_lost(sizes)
+    layers = []
+    for weight, size, y in reversed(list(zip(weights, sizes.T, sums, strict=True))):
+        slope = activation.derivative(y)
+        numbers = {
+            "gradient_std": _std(gradient).masked_fill(lost, math.inf),
+            "saturated": _mean((slope.abs() < SATURATED).to(y)),
+        }
+        if bins:
+            numbers["gradient_histogram"] = _histogram(gradient, lost, bins)
+        layers.append(numbers)
+        gradient, beyond = _held((gradient * slope) @ weight * size[:, None, None])
+        lost = lost | beyond
+    return _stacked(layers[::-1])
+
+
+def _held(
+    x: Float[Tensor, "rows *rest"],
+) -> tuple[Float[Tensor, "rows *rest"], Bool[Tensor, "rows"]]:
+    """Rows scaled to within the limits of a signal, and which ones were beyond the upper one."""
+    smallest, largest = signal_limits(x.dtype)
+    peak = x.abs().flatten(1).amax(dim=1)
+    factor = (peak.clamp(smallest, largest) / peak).where(peak > 0, 1)
+    return x * factor.reshape(-1, *[1] * (x.ndim - 1)), peak > largest
+
+
+def _nothing_lost(sizes: Float[Tensor, "rows depth"]) -> Bool[Tensor, "rows"]:
+    return torch.zeros_like(sizes[:, 0], dtype=torch.bool)
+
+
+def _mean(x: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows"]:
+    return x.flatten(1).mean(dim=1)
+
+
+def _std(x: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows"]:
+    """Standard deviation; torch's own takes five times as long."""
+    x = x.flatten(1)
+    return (x - x.mean(dim=1, keepdim=True)).square().mean(dim=1).sqrt()
+
+
+def _stacked(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([layer[name] for layer in layers], dim=1) for name in layers[0]}
+
+
+def _histogram(
+    x: Float[Tensor, "rows n width"], lost: Bool[Tensor, "rows"], bins: int
+) -> Int[Tensor, "rows bins"]:
+    """Counts of what is not 0; what lies beyond the limit is put into the outermost bins."""
+    limit = HISTOGRAM_LIMIT
+    counts = torch.stack([row.histc(bins, -limit, limit) for row in x.clamp(-limit, limit)])
+    counts[:, bins // 2] -= (x == 0).sum(dim=(1, 2))
+    return counts.long().masked_fill(lost[:, None], 0)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """Where signals are lost, counted in layers from 1 on along their way; 0 if nowhere.
+
+    Attributes:
+        died: the first layer with a standard deviation below `DEAD`.
+        exploded: the first layer with one above `EXPLODED`.
+    """
+
+    died: Int[Tensor, "*rows"]
+    exploded: Int[Tensor, "*rows"]
+
+
+def fates(std: Float[Tensor, "*rows depth"]) -> Fate:
+    """Where signals die or explode.
+
+    Args:
+        std: standard deviations in the order in which the signal meets the layers: for gradients
+            flipped, the top layer first.
+
+    Raises:
+        ValueError: if there is no layer, or a standard deviation is negative or NaN.
+
+    >>> fates(torch.tensor([[1.0, 1e-5, 1e-7], [1.0, 1e9, float("inf")], [1.0, 0.9, 0.8]]))
+    Fate(died=tensor([3, 0, 0]), exploded=tensor([0, 2, 0]))
+    """
+    if std.ndim == 0 or not std.shape[-1]:
+        raise ValueError(f"std has shape {list(std.shape)}: at least one layer is needed")
+    if not (std >= 0).all():
+        raise ValueError(f"std has a minimum of {std.min().item()}: 0 or more is needed")
+    return Fate(_first(std < DEAD), _first(std > EXPLODED))
+
+
+def _first(found: Bool[Tensor, "*rows depth"]) -> Int[Tensor, "*rows"]:
+    return (found.int().argmax(dim=-1) + 1).where(found.any(dim=-1), 0)
+
+
+@dataclass(frozen=True)
+class VarianceLaw:
+    """The law Var(y) = fan_in · Var(w) · E[x²] at one layer, with its numbers.
+
+    Attributes:
+        fan_in: products that one unit sums.
+        weight_variance: Var(w), of the scheme.
+        input_square: E[x²], measured.
+        predicted: their product.
+        measured: Var(y), measured; inf if the signal has exploded.
+    """
+
+    fan_in: int
+    weight_variance: float
+    input_square: float
+    predicted: float
+    measured: float
+
+
+def variance_law(spread: Spread, layer: int) -> VarianceLaw:
+    """The law at one layer of one network.
+
+    It holds for independent weights of mean 0, whatever the inputs are. Constant weights break it.
+
+    Args:
+        spread: of a single network, such as `propagate` gives it.
+        layer: from 1 on.
+
+    Raises:
+        ValueError: if `spread` has rows, or no such layer.
+
+    Source: He et al., 2015, section 2.2, equation 7.
+
+    >>> inputs = random_inputs(64, 256, torch.Generator().manual_seed(0))
+    >>> sent = propagate(inputs, 3, "kaiming_normal", "relu", torch.Generator().manual_seed(1))
+    >>> law = variance_law(sent, layer=1)
+    >>> law.fan_in, round(law.predicted, 2), round(law.measured, 2)
+    (256, 2.02, 2.0)
+    """
+    if spread.fan_in.ndim != 1:
+        raise ValueError(f"spread has shape {list(spread.fan_in.shape)}: one network is needed")
+    if not 1 <= layer <= len(spread.fan_in):
+        raise ValueError(f"layer is {layer}, allowed are 1 to {len(spread.fan_in)}")
+    fan_in = int(spread.fan_in[layer - 1])
+    columns = (spread.weight_variance, spread.input_square, spread.sum_variance)
+    variance, square, measured = (float(column[layer - 1]) for column in columns)
+    predicted = fan_in * variance * square if variance else 0.0
+    return VarianceLaw(fan_in, variance, square, predicted, measured)
+
+
+# ---------------------------------------------------------------- a photo through a network
+
+
+@dataclass(frozen=True)
+class PhotoMaps:
+    """What random convolutional networks make of a photo.
+
+    Attributes:
+        maps: at each depth the channel that varies most over the photo.
+        std: standard deviation over all channels and places; inf from where it has exploded.
+    """
+
+    maps: Float[Tensor, "schemes depths height width"]
+    std: Float[Tensor, "schemes depths"]
+
+
+def photo_maps(
+    photo: UInt8[Tensor, "height width 3"],
+    schemes: Sequence[str],
+    depths: Sequence[int],
+    generator: torch.Generator,
+    activation: str = "relu",
+    *,
+    channels: int = 16,
+    side: int = 96,
+    nonlinearity: str | None = None,
+    mode: str = "fan_in",
+    gain: Number = 1.0,
+) -> PhotoMaps:
+    """Send a photo through a random network of 3 x 3 convolutions, under each scheme.
+
+    The photo is shrunk, and brought to mean 0 and variance 1. Its border is repeated around it, so
+    that maps keep their size. As in `compare_schemes` all schemes start from the same state of the
+    generator.
+
+    Args:
+        photo: RGB, 0 to 255, at least one pixel; one without any contrast gives zeros.
+        schemes: keys of `SCHEMES`, at least one.
+        depths: layers whose maps are wanted, from 1 on, at least one.
+        generator: draws the weights, the first layer's first.
+        activation: a key of `explainers.activations.ACTIVATIONS`.
+        channels: of every layer.
+        side: longest side of the maps in pixels.
+        nonlinearity, mode, gain: as for `propagate`.
+
+    Raises:
+        ValueError: if an argument is not among what is allowed.
+
+    >>> photo = torch.tensor([[[0, 0, 0], [255, 255, 255]]], dtype=torch.uint8)
+    >>> seed = torch.Generator().manual_seed(0)
+    >>> photo_maps(photo, ["zeros", "orthogonal"], [1, 5], seed).maps.shape
+    torch.Size([2, 2, 1, 2])
+    """
+    check_choice(activation, "activation", ACTIVATIONS)
+    for name, numbers in (("channels", [channels]), ("side", [side]), ("depths", depths)):
+        for number in numbers:
+            check_count(number, name)
+    if not schemes or not depths:
+        raise ValueError(f"schemes is {list(schemes)}, depths is {list(depths)}: none is too few")
+    options = _fitted({"nonlinearity": nonlinearity, "mode": mode, "gain": gain}, activation)
+    shapes = [(channels, 3, 3, 3), *[(channels, channels, 3, 3)] * (max(depths) - 1)]
+    sizes = [[weight_size(shape, scheme, **options) for shape in shapes] for scheme in schemes]
+    _check_sizes(sizes)
+    image, chosen = _standardized(shrunk(photo, side)), ACTIVATIONS[activation]
+
+    def batch(distribution: str, members: Sequence[int]) -> dict[str, Tensor]:
+        x = image.expand(len(members), *image.shape[1:])
+        factors = x.new_tensor([sizes[member] for member in members])
+        lost, seen = _nothing_lost(factors), {}
+        for depth, (shape, size) in enumerate(zip(shapes, factors.T, strict=True), start=1):
+            weight = _drawn(shape, distribution, generator, x.dtype).to(x.device)
+            framed = functional.pad(x, (1, 1, 1, 1), mode="replicate")
+            y, beyond = _held(functional.conv2d(framed, weight) * size[:, None, None, None])
+            x, lost = chosen.formula(y, **chosen.parameters), lost | beyond
+            if depth in depths:
+                std = _std(x).masked_fill(lost, math.inf)
+                seen[depth] = {"maps": _most_varied(x), "std": std}
+        return _stacked([seen[depth] for depth in depths])
+
+    return PhotoMaps(**_in_batches(schemes, generator, batch))
+
+
+def shrunk(photo: UInt8[Tensor, "height width 3"], side: int) -> Float[Tensor, "1 3 rows columns"]:
+    """The photo as a batch, 0 to 1, its longest side at most `side`.
+
+    Raises:
+        ValueError: if `photo` is no RGB picture of at least one pixel, or `side` is below 1.
+
+    >>> shrunk(torch.full((4, 8, 3), 255, dtype=torch.uint8), side=4).shape
+    torch.Size([1, 3, 2, 4])
+    """
+    check_count(side, "side")
+    batch = as_batch(photo) / 255
+    longest = max(batch.shape[2:])
+    if longest <= side:
+        return batch
+    size = [max(1, round(pixels * side / longest)) for pixels in batch.shape[2:]]
+    return functional.interpolate(batch, size, mode="bilinear", antialias=True)
+
+
+def _standardized(image: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
+    """Mean 0 and variance 1 over all values; zeros if there is no contrast."""
+    centred = image - image.mean()
+    return centred / centred.square().mean().sqrt().clamp(min=1e-6)
+
+
+def _most_varied(x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows h w"]:
+    """Of each row the channel of the largest spread over its places."""
+    channel = x.flatten(2).std(dim=2, correction=0).argmax(dim=1)
+    return x[torch.arange(len(x), device=x.device), channel]
+
+
+# ---------------------------------------------------------------- checks
+
+
+def check_choice(value: str, name: str, allowed: Collection[str]) -> None:
+    """Raise `ValueError` if `value` is not among the names `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}, allowed are {', '.join(allowed)}")
+
+
+def check_count(value: int, name: str) -> None:
+    """Raise `ValueError` if `value` is below 1."""
+    if value < 1:
+        raise ValueError(f"{name} is {value}: at least 1 is needed")
+
+
+def _check_inputs(inputs: Tensor) -> None:
+    if inputs.ndim != 2 or not inputs.numel():
+        raise ValueError(f"inputs has shape {list(inputs.shape)}: [n, d] is needed, none of them 0")
+    if inputs.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"inputs has dtype {inputs.dtype}: float32 or float64 is needed")
+    largest = signal_limits(inputs.dtype)[1]
+    if not (inputs.abs() <= largest).all():
+        raise ValueError(f"inputs has numbers that are not finite or beyond {largest:.1g}")
+
+
+def _check_sizes(sizes: Sequence[Sequence[float]]) -> None:
+    """Beyond this a sum could leave float32 before it is scaled back."""
+    for size in (size for row in sizes for size in row):
+        if abs(size) > 1e12:
+            raise ValueError(f"weights of size {size:g} are asked for: at most 1e12 is allowed")
