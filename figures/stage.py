@@ -290,7 +290,8 @@ class PatchMaps:
         name: see `Boxes`.
         rows: number of rows of patches.
         columns: number of columns of patches.
-        maps: [rows·columns, h, w] one map for each patch, row by row.
+        maps: [rows·columns, h, w] one map for each patch, row by row, or a stack of states
+            [t, rows·columns, h, w]; as uint8, which halves what is sent, 255 stands for `high`.
         low: value of the first colour.
         high: value of the last colour, above `low`.
         colours: see `HeatMap`.
@@ -299,6 +300,7 @@ class PatchMaps:
         smooth: whether neighbouring values blend.
         extent: part of the photo that patches and maps cover; the whole photo if None.
         cell: index of the patch whose map is shown while none is pointed at or pinned.
+        slider: key of the slider whose position picks the state.
         hint: line below the stage.
 
     >>> import numpy as np
@@ -319,18 +321,20 @@ class PatchMaps:
     smooth: bool = True
     extent: Extent | None = None
     cell: int | None = None
+    slider: str = ""
     hint: str = ""
 
     def encode(self, size: tuple[int, int]) -> Encoded:
         """The layer as the browser takes it; `ValueError` if its parts do not fit together."""
         _counts(self)
         maps = np.asarray(self.maps)
-        if maps.ndim != 3 or len(maps) != self.rows * self.columns:
+        cells = self.rows * self.columns
+        if maps.ndim not in (3, 4) or maps.shape[-3] != cells:
             raise ValueError(
-                f"maps has shape {maps.shape}, allowed is [{self.rows * self.columns}, h, w]"
+                f"maps has shape {maps.shape}, allowed are [{cells}, h, w] and [t, {cells}, h, w]"
             )
-        header, arrays = _heat(self, maps, size)
-        return header | _header(self, "rows columns cell hint"), arrays
+        header, arrays = _heat(self, maps.reshape(-1, *maps.shape[-2:]), size)
+        return header | _header(self, "rows columns cell slider hint"), arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -388,14 +392,16 @@ def _heat(layer: HeatMap | PatchMaps, values: np.ndarray, size: tuple[int, int])
     if not values.size:
         raise ValueError(f"the map has shape {values.shape}, none of its sides may be 0")
     _fractions(opacity=layer.opacity)
-    levels, first, step = _levels(values)
+    levels, first, step = _levels(values, layer)
     header = _header(layer, "low high label opacity smooth")
     header |= {"extent": layer.extent or (0, 0, *size), "first": first, "step": step}
     return header, {"values": levels, "lut": _lut(layer.colours)}
 
 
-def _levels(values: np.ndarray) -> tuple[np.ndarray, float, float]:
+def _levels(values: np.ndarray, layer: HeatMap | PatchMaps) -> tuple[np.ndarray, float, float]:
     """Values as uint16: `first + level * step`, fine enough for colours and for the hover tip."""
+    if values.dtype == np.uint8:
+        return values, layer.low, (layer.high - layer.low) / 255
     known = np.isfinite(values)
     first = float(values.min(initial=np.inf, where=known)) if known.any() else 0.0
     last = float(values.max(initial=-np.inf, where=known)) if known.any() else 0.0

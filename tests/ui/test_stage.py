@@ -216,3 +216,20 @@ def test_only_cells_of_the_grid_are_pinned(cell, kept):
     layer = PatchMaps("m", 2, 2, np.zeros((4, 1, 1)), 0, 1)
     assert _within(StageEvent(cell=cell), [layer.encode(SIZE)]).cell == kept
     assert _within(StageEvent(cell=cell), []).cell is None
+
+
+def test_maps_of_bytes_are_sent_as_they_are():
+    maps = np.array([[[0, 255]], [[51, 102]]], np.uint8)
+    header, arrays = PatchMaps("m", 1, 2, maps, 0.0, 0.5).encode((10, 10))
+    assert arrays["values"].dtype == np.uint8
+    values = header["first"] + header["step"] * arrays["values"].astype(float)
+    assert values.flatten().tolist() == pytest.approx([0, 0.5, 0.1, 0.2])
+
+
+def test_a_stack_of_patch_maps_follows_a_slider():
+    maps = np.arange(3 * 2 * 4.0).reshape(3, 2, 2, 2)
+    header, arrays = PatchMaps("m", 1, 2, maps, 0, 23, slider="layer").encode((10, 10))
+    assert header["slider"] == "layer"
+    assert arrays["values"].shape == (6, 2, 2)
+    with pytest.raises(ValueError, match="maps has shape"):
+        PatchMaps("m", 1, 2, np.zeros((3, 3, 2, 2)), 0, 1).encode((10, 10))
