@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from explainers.boxes import Number
+
 Order = Literal["channel_first", "spatial_first"]
 Mechanism = Literal["se", "cbam", "non_local", "embedded_non_local"]
 
@@ -19,7 +21,7 @@ Mechanism = Literal["se", "cbam", "non_local", "embedded_non_local"]
 def attention_scores(
     query: Float[Tensor, "*#batch l d"],
     key: Float[Tensor, "*#batch s d"],
-    scale: float | None = None,
+    scale: Number | None = None,
 ) -> Float[Tensor, "... l s"]:
     """What self-attention hands to softmax: the dot product of every query with every key, scaled.
 
@@ -55,7 +57,7 @@ def scaled_dot_product_attention(
     key: Float[Tensor, "*#batch s d"],
     value: Float[Tensor, "*#batch s e"],
     mask: Bool[Tensor, "*#batch #l #s"] | None = None,
-    scale: float | None = None,
+    scale: Number | None = None,
 ) -> tuple[Float[Tensor, "... l e"], Float[Tensor, "... l s"]]:
     """Attention: softmax(Q Kᵀ / √d) V, and the weights that it took.
 
