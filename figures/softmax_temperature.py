@@ -112,7 +112,7 @@ def entropy_curve(softened: Softened, at: int, translate: Translate) -> go.Figur
         {
             "text": cold,
             "x": 0.01,
-            "y": 0.22 * most,
+            "y": 0.5 * most,
             "xanchor": "left",
             "yanchor": "bottom",
             **place,
