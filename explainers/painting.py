@@ -73,7 +73,7 @@ def train_schemes(
     Args:
         photo: RGB, 0 to 255, at least one pixel.
         schemes: keys of `SCHEMES`, at least one.
-        generator: draws the weights, then the pixels.
+        generator: draws the pixels of all updates, then the weights.
         activation: a key of `explainers.activations.ACTIVATIONS`; Kaiming takes its fitting gain.
         depth: layers, at least 1; the last one is linear.
         width: units of the others.
@@ -108,6 +108,8 @@ def train_schemes(
         raise ValueError(f"momentum is {momentum}: a number in [0, 1) is needed")
     picture = shrunk(photo, side)[0] * 2 - 1
     colours, places = picture.flatten(1).T, _places(picture)
+    drawn = torch.randint(len(places), (steps, batch), generator=generator, device=generator.device)
+    pixels = drawn.to(picture.device)
     layers = [places.shape[1], *[width] * (depth - 1), 3]
     weights = _first_weights(schemes, layers, generator, fitting_nonlinearity(activation))
     weights = [weight.to(picture.device) for weight in weights]
@@ -130,8 +132,9 @@ def train_schemes(
                 distinct_units=_distinct_rows(parameters[0]),
                 exploded=exploded,
             )
-        seen = torch.randint(len(places), (batch,), generator=generator, device=generator.device)
-        seen = seen.to(picture.device)
+        if step == steps:
+            return
+        seen = pixels[step]
         gradients = _gradients(places[seen], colours[seen], parameters, activation)
         velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
         moved = [p - lr * v for p, v in zip(parameters, velocity, strict=True)]

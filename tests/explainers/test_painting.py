@@ -33,6 +33,7 @@ def by_torch(scheme, seed, lr, momentum, steps):
     waves = [grid[:, [k]] * math.pi * octave for k in (0, 1) for octave in (0.5, 1, 2)]
     inputs = math.sqrt(2) * torch.cat([*(w.sin() for w in waves), *(w.cos() for w in waves)], dim=1)
     colours, seeded = photo.reshape(-1, 3), generator(seed)
+    pixels = torch.randint(len(inputs), (steps, 32), generator=seeded)
     layers = [nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 3)]
     for layer in layers:
         layer.weight.data = initialize(tuple(layer.weight.shape), scheme, seeded)
@@ -45,7 +46,9 @@ def by_torch(scheme, seed, lr, momentum, steps):
     for step in range(steps + 1):
         if step % 5 == 0:
             losses.append(nn.functional.mse_loss(network(inputs), colours).detach())
-        seen = torch.randint(len(inputs), (32,), generator=seeded)
+        if step == steps:
+            break
+        seen = pixels[step]
         optimizer.zero_grad()
         nn.functional.mse_loss(network(inputs[seen]), colours[seen]).backward()
         optimizer.step()
