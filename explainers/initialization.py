@@ -5,14 +5,14 @@ square of its inputs. Layer after layer that factor is applied again: below 1 th
 1 it explodes, and the gradient does the same on its way back. Schemes differ in what they make of
 this one factor.
 
-Signals are followed over many orders of magnitude, as far as the dtype's `signal_limits`: what grows
-beyond them counts as infinite, and what fades stays at the lower one, so that the slopes of its
-activations remain. No number here is ever NaN.
+Signals are followed over many orders of magnitude, as far as the dtype's `signal_limits`: what
+grows beyond them counts as infinite, and what fades stays at the lower one, so that the slopes of
+its activations remain. No number here is ever NaN.
 """
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -464,6 +464,27 @@ def sweep_gains(
     options = {"nonlinearity": nonlinearity, "mode": mode, "gain": 1.0, **parameters}
     networks = [(scheme, factor) for factor in gains.tolist()]
     return Spread(**_follow(inputs, depth, activation, generator, width, networks, options))
+
+
+def single(spread: Spread, row: int) -> Spread:
+    """One network out of several.
+
+    Args:
+        spread: as `compare_schemes` or `sweep_gains` give it.
+        row: index of the network.
+
+    Raises:
+        ValueError: if there is no such row.
+
+    >>> seed = torch.Generator().manual_seed(0)
+    >>> spread = compare_schemes(torch.ones(2, 3), 4, "relu", seed)
+    >>> single(spread, 0).activation_std
+    tensor([0., 0., 0., 0.])
+    """
+    rows = spread.fan_in.shape[:-1]
+    if len(rows) != 1 or not 0 <= row < rows[0]:
+        raise ValueError(f"row is {row}, spread has rows of shape {list(rows)}: no such row")
+    return Spread(**{f.name: getattr(spread, f.name)[row] for f in fields(Spread)})
 
 
 def _follow(

@@ -22,6 +22,7 @@ from explainers.initialization import (
     random_inputs,
     shrunk,
     signal_limits,
+    single,
     sweep_gains,
     variance_law,
     weight_size,
@@ -315,6 +316,12 @@ class TestBatches:
         alone = propagate(self.INPUTS, 4, "normal", "relu", generator(2), std=0.02)
         assert_close(swept.activation_std[0], alone.activation_std)
 
+    def test_a_single_row_is_a_network(self):
+        together = compare_schemes(self.INPUTS, 3, "relu", generator())
+        alone = single(together, list(SCHEMES).index("orthogonal"))
+        sent = propagate(self.INPUTS, 3, "orthogonal", "relu", generator())
+        assert_close(variance_law(alone, 2).measured, variance_law(sent, 2).measured)
+
     def test_the_same_seed_gives_the_same_numbers(self):
         found = [compare_schemes(self.INPUTS, 5, "relu", generator(7)) for _ in range(2)]
         assert torch.equal(found[0].activation_std, found[1].activation_std)
@@ -531,6 +538,9 @@ SENT = propagate(X, 2, "zeros", "relu", generator())
         (lambda: fates(X[:, :0]), r"std has shape \[2, 0\]"),
         (lambda: fates(X - 1), "std has a minimum of -1.0"),
         (lambda: fates(X / 0), "std has a minimum of nan"),
+        (lambda: single(SENT, 0), r"row is 0, spread has rows of shape \[\]"),
+        (lambda: single(compare_schemes(X, 1, "relu", generator()), 9), "row is 9"),
+        (lambda: single(compare_schemes(X, 1, "relu", generator()), -1), "row is -1"),
         (lambda: variance_law(SENT, 0), "layer is 0, allowed are 1 to 2"),
         (lambda: variance_law(SENT, 3), "layer is 3"),
         (lambda: variance_law(compare_schemes(X, 1, "relu", generator()), 1), "one network"),
