@@ -407,11 +407,35 @@ def curve(
     tensor([0.1966, 0.2500, 0.1966])
     """
     chosen = _named(activation)
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(f"low is {low}, high is {high}: finite numbers, low < high, are needed")
+    _check_span(low, high)
     _check_count(points, "points", least=2)
     x = torch.linspace(low, high, points, device=device, dtype=dtype)
     return Curve(x, chosen(x, **parameters), chosen.derivative(x, **parameters))
+
+
+def curve_of_bins(
+    activation: str,
+    *,
+    low: Number,
+    high: Number,
+    bins: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    **parameters: Number,
+) -> Curve:
+    """An activation and its derivative at the centres of the bins between `low` and `high`.
+
+    Args, raises: as for `curve`; at least 2 bins.
+
+    >>> curve_of_bins("relu", low=-1, high=1, bins=2).x
+    tensor([-0.5000,  0.5000])
+    """
+    _check_span(low, high)
+    _check_count(bins, "bins", least=2)
+    half = (high - low) / bins / 2
+    return curve(
+        activation, low + half, high - half, bins, device=device, dtype=dtype, **parameters
+    )
 
 
 @dataclass(frozen=True)
@@ -512,6 +536,31 @@ def signal_statistics(
     )
 
 
+def normal_shares(
+    mean: Float[Tensor, ""], spread: Float[Tensor, ""], *, low: Number, high: Number, bins: int
+) -> Float[Tensor, "bins"]:
+    """How much of a normally distributed signal falls into each of the bins from `low` to `high`.
+
+    Args:
+        mean, spread: of the signal; the spread is positive.
+        low, high, bins: as for `signal_statistics`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    >>> normal_shares(torch.tensor(0.0), torch.tensor(1.0), low=-1, high=1, bins=2)
+    tensor([0.3413, 0.3413])
+    """
+    for name, value in (("mean", mean), ("spread", spread)):
+        _check_finite(value, name)
+    if not spread > 0:
+        raise ValueError(f"spread is {spread:g}: a positive number is needed")
+    _check_bins(low, high, bins)
+    edges = torch.linspace(low, high, bins + 1, device=mean.device, dtype=mean.dtype)
+    shares: Tensor = torch.special.ndtr((edges - mean) / spread).diff()
+    return shares
+
+
 def all_signals(
     mean: Float[Tensor, ""],
     spread: Float[Tensor, ""],
@@ -577,9 +626,7 @@ def _histogram(
     values: Float[Tensor, "*batch n"], low: Number, high: Number, bins: int
 ) -> Float[Tensor, "*batch bins"]:
     """Share of the values in each bin; `high` itself belongs to the last."""
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(f"low is {low}, high is {high}: finite numbers, low < high, are needed")
-    _check_count(bins, "bins", least=1)
+    _check_bins(low, high, bins)
     place = ((values - low) / (high - low) * bins).floor().clamp(-1, bins + 1).long()
     place[values == high] = bins - 1
     inside = (place >= 0) & (place < bins)
@@ -631,13 +678,14 @@ def edge_response(
 
 
 def first_layer_response(
-    network: MobileNetV2, image: UInt8[Tensor, "height width 3"], side: int = 256
-) -> Float[Tensor, "32 rows columns"]:
-    """What the 32 filters of MobileNetV2's first layer say of a photo, before its ReLU6.
+    network: MobileNetV2, image: UInt8[Tensor, "height width 3"], channel: int, side: int = 256
+) -> Float[Tensor, "rows columns"]:
+    """What one filter of MobileNetV2's first layer says of a photo, before its ReLU6.
 
     Args:
         network: what `mobilenet_v2` returned.
         image: RGB, 0 to 255; the whole of it is read.
+        channel: of the 32 filters, from 0.
         side: a photo that is longer in pixels is shrunk to it first. The layer has stride 2.
 
     Raises:
@@ -645,12 +693,28 @@ def first_layer_response(
 
     >>> from explainers.models import mobilenet_v2
     >>> grey = torch.full((20, 30, 3), 128, dtype=torch.uint8)
-    >>> first_layer_response(mobilenet_v2(), grey).shape
-    torch.Size([32, 10, 15])
+    >>> first_layer_response(mobilenet_v2(), grey, channel=5).shape
+    torch.Size([10, 15])
     """
     convolution, batch_norm, _relu6 = cast(nn.Sequential, network.features[0])
     responses: Tensor = batch_norm(convolution(normalize(_shrunk(image, side))))[0]
-    return responses
+    if not 0 <= channel < len(responses):
+        raise ValueError(f"channel is {channel}: 0 to {len(responses) - 1} is needed")
+    return responses[channel]
+
+
+def percent_zero(values: Float[Tensor, "*shape"]) -> float:
+    """How many percent of the values are exactly 0.
+
+    Raises:
+        ValueError: if there are none.
+
+    >>> percent_zero(torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
+    25.0
+    """
+    if values.numel() == 0:
+        raise ValueError(f"values has shape {list(values.shape)}: at least one is needed")
+    return 100 * float((values == 0).float().mean())
 
 
 def _shrunk(image: UInt8[Tensor, "height width 3"], side: int) -> Float[Tensor, "1 3 rows columns"]:
@@ -932,6 +996,16 @@ def _check_parameter(value: Parameter, name: str, positive: bool = False) -> Non
     if not good:
         needed = "a positive, finite" if positive else "a finite"
         raise ValueError(f"{name} is {value}: {needed} number is needed")
+
+
+def _check_span(low: Number, high: Number) -> None:
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"low is {low}, high is {high}: finite numbers, low < high, are needed")
+
+
+def _check_bins(low: Number, high: Number, bins: int) -> None:
+    _check_span(low, high)
+    _check_count(bins, "bins", least=1)
 
 
 def _check_count(count: int, name: str, least: int) -> None:

@@ -142,7 +142,7 @@ class HeatMap:
         high: value of the last colour, above `low`.
         colours: "viridis", "magma", or "diverging", which asks for `low == -high`.
         label: what the values are, with their unit.
-        opacity: of the layer, in [0, 1].
+        opacity: of the layer, in [0, 1]; at 0 it only tells its values to the pointer.
         slider: key of the slider whose position picks the state.
         smooth: whether neighbouring values blend.
         extent: (x1, y1, x2, y2) in photo pixels that the map covers; the whole photo if None.

@@ -26,6 +26,7 @@ class Concept:
 
 
 CONCEPTS = (
+    Concept("activations", "layers", ":material/show_chart:", thumbnail="curves"),
     Concept("softmax_temperature", "training", ":material/thermostat:", thumbnail="soften"),
     Concept("attention_maps", "attention", ":material/visibility:", thumbnail="patches"),
     Concept("anchors_nms", "detection", ":material/select_all:", thumbnail="suppression"),

@@ -133,6 +133,7 @@ class Controls:
                 label,
                 list(options),
                 selection_mode="multi",
+                wrap=True,
                 format_func=options.__getitem__,
                 key=name,
                 persist_state="session",

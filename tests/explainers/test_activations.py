@@ -25,7 +25,9 @@ from explainers.activations import (
     edge_response,
     first_layer_response,
     gradient_chain,
+    normal_shares,
     observed_steps,
+    percent_zero,
     profile,
     signal_numbers,
     signal_statistics,
@@ -488,6 +490,14 @@ class TestSignal:
             for field, value in vars(single).items():
                 assert_close(getattr(found, field)[i], value)
 
+    @pytest.mark.parametrize(("mean", "spread"), [(0.0, 1.0), (-2.0, 0.1), (3.0, 4.0)])
+    def test_shares_of_the_normal_itself(self, mean, spread, dtype, device):
+        given = numbers(mean, dtype, device), numbers(spread, dtype, device)
+        found = normal_shares(*given, low=-4, high=4, bins=8)
+        normal = NormalDist(mean, spread)
+        expected = [normal.cdf(edge + 1) - normal.cdf(edge) for edge in range(-4, 4)]
+        assert_close(found, numbers(expected, dtype, device), atol=1e-6, rtol=1e-5)
+
     def test_numbers_are_plain(self):
         signal = signal_statistics("relu6", numbers(3.0), numbers(3.0))
         found = signal_numbers(signal)
@@ -546,7 +556,7 @@ class TestFirstLayer:
     def test_what_comes_before_the_first_relu6(self):
         network = mobilenet_v2()
         image = torch.randint(256, (40, 60, 3), generator=generator(), dtype=torch.uint8)
-        found = first_layer_response(network, image)
+        found = torch.stack([first_layer_response(network, image, k) for k in range(32)])
         assert found.shape == (32, 20, 30)
         x = (image.double() / 255 - numbers(MEAN)) / numbers(STD)
         state = {name: value.double() for name, value in network.state_dict().items()}
@@ -568,7 +578,12 @@ class TestFirstLayer:
     )
     def test_the_whole_photo_is_read(self, shape, expected):
         image = torch.zeros((*shape, 3), dtype=torch.uint8)
-        assert first_layer_response(mobilenet_v2(), image).shape == (32, *expected)
+        assert first_layer_response(mobilenet_v2(), image, 31).shape == expected
+
+
+def test_percent_zero(device, dtype):
+    assert percent_zero(numbers([[0.0, -0.0, 1e-30], [-1.0, 5.0, 0.0]], dtype, device)) == 50
+    assert percent_zero(numbers(1.0, dtype, device)) == 0
 
 
 # ---------------------------------------------------------------- vanishing
@@ -791,11 +806,18 @@ class TestErrors:
                 lambda: signal_numbers(signal_statistics("relu", LINE, LINE * 0)),
                 r"signal has shape \[8\]: a single one",
             ),
+            (lambda: normal_shares(ZERO, ZERO, low=0, high=1, bins=1), r"spread is 0: a positive"),
+            (lambda: normal_shares(ZERO, ONE, low=1, high=0, bins=1), r"low is 1, high is 0"),
+            (lambda: normal_shares(ZERO, ONE, low=0, high=1, bins=0), r"bins is 0: at least 1"),
             (lambda: observed_steps(0), r"steps is 0: at least 1"),
             (lambda: edge_response(GREY, "diagonal"), r"direction is 'diagonal': 'vertical' or"),
             (lambda: edge_response(GREY, "vertical", gain=0), r"gain is 0: a positive, finite"),
             (lambda: edge_response(GREY, "vertical", side=0), r"side is 0: at least 1"),
             (lambda: edge_response(GREY[:0], "vertical"), r"image must have the shape"),
+            (lambda: first_layer_response(mobilenet_v2(), GREY, 32), r"channel is 32: 0 to 31"),
+            (lambda: first_layer_response(mobilenet_v2(), GREY, -1), r"channel is -1: 0 to 31"),
+            (lambda: first_layer_response(mobilenet_v2(), GREY, 0, side=0), r"side is 0"),
+            (lambda: percent_zero(LINE[:0]), r"values has shape \[0\]: at least one"),
             (lambda: gradient_chain("relu", 0, LINE), r"depth is 0: at least 1"),
             (lambda: gradient_chain("relu", 1, NOT_A_NUMBER), r"start has nan"),
             (lambda: gradient_chain("relu", 1, LINE, gain=torch.nan), r"gain is nan: a finite"),

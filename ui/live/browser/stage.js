@@ -157,7 +157,7 @@ class Stage {
     this.keys.textContent = keys.filter(Boolean).map((name) => meta.strings[name]).join(" ");
     this.hint.textContent = this.layers.map((layer) => layer.hint).filter(Boolean).join(" ");
     this.hint.hidden = !this.hint.textContent;
-    this.bars.replaceChildren(...this.layers.filter(({ arrays: { lut } }) => lut).map((layer) => {
+    this.bars.replaceChildren(...this.layers.filter(paint.hasBar).map((layer) => {
       const bar = element("canvas", { width: 256, height: 1, "aria-hidden": "true" });
       paint.paintBar(bar.getContext("2d"), layer, 0, 0, 256, 1);
       const text = (value, name) => element("span", { className: name, textContent: value });

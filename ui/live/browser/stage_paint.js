@@ -218,6 +218,9 @@ export function paintHeat(ctx, view, layer, state) {
   ctx.restore();
 }
 
+// A map that nobody sees only answers to the pointer.
+export const hasBar = ({ opacity, arrays: { lut } }) => lut && opacity > 0;
+
 export function paintBar(ctx, layer, x, y, width, height) {
   const lut = layer.arrays.lut.data;
   for (let at = 0; at < width; at++) {

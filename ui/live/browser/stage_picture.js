@@ -1,6 +1,6 @@
 // The stage as a PNG at twice its size, with its colour bars below.
 import { download } from "./shared.js";
-import { paintBar } from "./stage_paint.js";
+import { hasBar, paintBar } from "./stage_paint.js";
 import { clamp } from "./stage_shape.js";
 import { number } from "./stage_words.js";
 
@@ -9,7 +9,7 @@ const STRIP = 34; // css pixels for a colour bar
 const GHOST = 0.35;
 
 export async function savePicture(stage, name) {
-  const bars = stage.layers.filter(({ arrays: { lut } }) => lut);
+  const bars = stage.layers.filter(hasBar);
   const view = { ...stage.view, ratio: SCALE };
   const sheet = (height) => new OffscreenCanvas(SCALE * view.width, SCALE * height);
   const canvas = sheet(view.height + STRIP * bars.length);
