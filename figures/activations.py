@@ -149,8 +149,8 @@ def profile_table(
         _("Activation"): [NAMES[name] for name in profiles],
         _("Formula"): [f"${formula(name, parameters[name])}$" for name in profiles],
         _("Range"): [p.range for p in profiles.values()],
-        _("Steepest slope"): [f"{p.steepest:.3g}" for p in profiles.values()],
-        _("Operations"): [p.cost for p in profiles.values()],
+        _("Steepest"): [f"{p.steepest:.3g}" for p in profiles.values()],
+        _("Cost"): [p.cost for p in profiles.values()],
     }
 
 
@@ -314,7 +314,7 @@ def moments(signals: Signal, mean: float, spread: float, _: Translate) -> go.Fig
         + "<extra></extra>",
     }
     return figure(
-        _("Output: mean ± standard deviation (grey band: the input's)"),
+        _("Output: mean ± deviation (band: input)"),
         "",
         [dots],
         height=440,
