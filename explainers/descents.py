@@ -12,7 +12,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from explainers.optimizers import heights, race, since, trajectories
-from explainers.surfaces import AnySurface, Number, Window, find_surface, inside
+from explainers.surfaces import (
+    WINDOW,
+    AnySurface,
+    Number,
+    Window,
+    find_surface,
+    inside,
+)
 
 # ---------------------------------------------------------------- learning rates
 
@@ -24,16 +31,18 @@ class RateSweep:
     Attributes:
         rates: the learning rates.
         height: at the end of the descent, the mean over the starts; inf where one is not finite.
-        late: the mean height over the second half of the steps and over the starts: it tells a
-            descent that has come down from one that jumps about and happens to be low at its last
-            step. A start that ends outside the surface's window, or at no finite height, has
-            gained nothing and counts as high as it began.
-        best_rate: for each optimizer the rate of least `late`.
+        remaining: the common logarithm of the share that remains of the way down from a start to
+            the lowest height that any of the descents sees, the mean over the starts. Taken as
+            the mean over the second half of the steps, it tells a descent that has come down from
+            one that jumps about and happens to be low at its last step. Less than a millionth
+            counts as a millionth. A start whose path leaves the surface's window, or ends at no
+            finite height, has its whole way before it.
+        best_rate: for each optimizer the rate with the least remaining; of equal ones the lowest.
     """
 
     rates: Float[Tensor, "rates"]
     height: Float[Tensor, "optimizers rates"]
-    late: Float[Tensor, "optimizers rates"]
+    remaining: Float[Tensor, "optimizers rates"]
     best_rate: Float[Tensor, "optimizers"]
 
 
@@ -82,8 +91,8 @@ def sweep_rates(
 
     >>> rates = torch.tensor([0.01, 0.1, 0.3])
     >>> sweep = sweep_rates("quadratic", ["sgd"], torch.tensor([[1.0, 1.0]]), 50, rates)
-    >>> sweep.best_rate, sweep.late[:, -1]
-    (tensor([0.1000]), tensor([5.5000]))
+    >>> sweep.best_rate, sweep.remaining[:, -1]
+    (tensor([0.1000]), tensor([0.]))
     """
     if len(starts) == 0 or rates.ndim != 1 or len(rates) == 0:
         raise ValueError(
@@ -93,37 +102,51 @@ def sweep_rates(
     function = find_surface(surface)
     each_start = starts.repeat(len(rates), 1)
     each_rate = rates.repeat_interleave(len(starts)).expand(len(optimizers), -1)
-    paths = race(function, optimizers, each_start, steps, each_rate)[:, (steps + 1) // 2 :]
+    paths = race(function, optimizers, each_start, steps, each_rate)
     height = heights(function, paths)
     height = height.where(height.isfinite(), math.inf)
-    last, late = height[:, -1], height.mean(dim=1)
+    began, last, late = height[:, 0], height[:, -1], height[:, (steps + 1) // 2 :].mean(dim=1)
     window: Window | None = getattr(function, "window", None)
-    stays = last.isfinite() & (inside(paths[:, -1], window) if window else True)
-    late = late.where(stays, heights(function, each_start))
+    stays = last.isfinite() & (inside(paths, window).all(dim=1) if window else True)
+    lowest = height.min()
+    way = (began - lowest).clamp(min=torch.finfo(late.dtype).tiny)
+    share = ((late - lowest) / way).where(stays, 1.0).nan_to_num(1.0).clamp(min=1e-6)
     shape = (len(optimizers), len(rates), len(starts))
-    last, late = last.reshape(shape).mean(dim=2), late.reshape(shape).mean(dim=2)
-    return RateSweep(rates, last, late, rates[late.argmin(dim=1)])
+    last, remaining = (part.reshape(shape).mean(dim=2) for part in (last, share.log10()))
+    return RateSweep(rates, last, remaining, rates[remaining.argmin(dim=1)])
 
 
 def fair_rates(
     surface: AnySurface,
     optimizers: Sequence[str],
-    starts: Float[Tensor, "n 2"],
     steps: int,
-    rates: Float[Tensor, "rates"],
+    *,
+    device: torch.device | str | None = None,
 ) -> Float[Tensor, "optimizers"]:
     """The rate that serves each optimizer best, found by the same sweep for all of them.
 
-    The best is the one that is lowest in the second half of the steps, averaged over the starts;
-    what leaves the map has gained nothing. See `RateSweep`.
+    The sweep tries 43 rates from 10⁻⁴ to 10³ from 16 starts, drawn once for all in the middle of
+    the surface's window, three fifths of each side. The best has least of the way down before it
+    in the second half of the steps, averaged over the starts; what leaves the map has gained
+    nothing. See `RateSweep`.
+
+    Args:
+        surface, steps: as in `trajectories`.
+        optimizers: names in `OPTIMIZERS`.
+        device: where to compute.
 
     Raises:
         ValueError: as `sweep_rates` does.
 
-    >>> start, rates = torch.tensor([[1.0, 1.0]]), torch.tensor([0.01, 0.1, 1.0])
-    >>> fair_rates("quadratic", ["sgd", "adagrad"], start, 50, rates)
-    tensor([0.1000, 1.0000])
+    >>> fair_rates("quadratic", ["sgd", "momentum", "adam"], 100)
+    tensor([...], dtype=torch.float64)
     """
+    window = getattr(find_surface(surface), "window", WINDOW)
+    low, high = torch.tensor(window, dtype=torch.float64, device=device).unbind(1)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(16, 2, generator=generator, device=generator.device)
+    starts = low + (0.2 + 0.6 * drawn.to(low)) * (high - low)
+    rates = rate_grid(1e-4, 1e3, 43, device=device)
     return sweep_rates(surface, optimizers, starts, steps, rates).best_rate
 
 
@@ -333,7 +356,9 @@ def noisy_descents(
     return NoisyDescents(height.mean(dim=-1), low, high, ends)
 
 
-def noise_floor(curvatures: Float[Tensor, "k"], lr: Number, noise: Number) -> float:
+def noise_floor(
+    curvatures: Float[Tensor, "axes"], lr: Number, noise: Float[Tensor, "levels"]
+) -> Float[Tensor, "levels"]:
     """How far above a bowl's minimum gradient descent with noisy slopes stays, on average.
 
     Along an axis of curvature λ the variance of the distance settles where a step adds as much as
@@ -342,22 +367,25 @@ def noise_floor(curvatures: Float[Tensor, "k"], lr: Number, noise: Number) -> fl
     Args:
         curvatures: of the bowl, positive.
         lr: the learning rate, not negative.
-        noise: standard deviation on each coordinate.
+        noise: standard deviations on each coordinate of the slope, from 0 on.
 
     Returns:
-        The height, summed over the axes; inf from lr = 2 / λ on.
+        For each level the height, summed over the axes; inf from lr = 2 / λ on.
 
     Raises:
         ValueError: if a number is out of its range.
 
-    Source: Bottou, Curtis and Nocedal, 2018, theorem 4.6 bounds it.
+    Source: the fixed point of the variance under x ← (1 − lr · λ) x − lr · noise.
 
-    >>> noise_floor(torch.tensor([1.0, 10.0]), lr=0.1, noise=1.0)
-    0.0763...
+    >>> noise_floor(torch.tensor([1.0, 10.0]), lr=0.1, noise=torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.0763])
     """
     if not (curvatures > 0).all():
         raise ValueError("curvatures has another number: positive ones are needed")
-    if not (0 <= lr < math.inf and 0 <= noise < math.inf):
-        raise ValueError(f"lr is {lr}, noise is {noise}: finite numbers from 0 on are needed")
+    if not 0 <= lr < math.inf:
+        raise ValueError(f"lr is {lr}: a finite number from 0 on is needed")
+    if not ((noise >= 0) & (noise < math.inf)).all():
+        raise ValueError("noise has another number: finite ones from 0 on are needed")
     left = 2 - lr * curvatures
-    return float(torch.where(left > 0, lr * noise**2 / (2 * left), math.inf).sum())
+    heights = torch.where(left > 0, lr * noise[:, None] ** 2 / (2 * left), math.inf)
+    return heights.sum(dim=1)

@@ -3,24 +3,24 @@
 A surface takes points `[..., 2]` and returns their heights `[...]`; autograd gives its slope.
 """
 
-import ast
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from explainers.expressions import ExpressionError, Reason, parse
+
 Number = int | float
 Window = tuple[tuple[Number, Number], tuple[Number, Number]]
 AnySurface = str | Callable[[Tensor], Tensor]
 
-LONGEST_EXPRESSION = 200
-DEEPEST_EXPRESSION = 60
-LARGEST_EXPONENT = 20.0
+WINDOW: Window = ((-5, 5), (-5, 5))
+"""Of a surface that has none of its own."""
+
 _MIDDLE = 50  # hundredths of the photo's sides
 _NEWTON_STEPS = 60
 _MOST_MINIMA = 400
@@ -134,7 +134,7 @@ SURFACES: dict[str, Surface | Quadratic] = {
     "quadratic": Quadratic(10),
     "ravine": Quadratic(100, degrees=30),
     "rosenbrock": Surface(
-        _rosenbrock, ((-2.0, 2.0), (-1.0, 3.0)), start=(-1.2, 2.0), minima=((1.0, 1.0),)
+        _rosenbrock, ((-2.0, 2.0), (-1.0, 3.0)), start=(-1.2, 1.0), minima=((1.0, 1.0),)
     ),
     "beale": Surface(_beale, ((-1.0, 4.5), (-2.0, 2.0)), start=(0.6, 1.4), minima=((3.0, 0.5),)),
     "himmelblau": Surface(
@@ -147,7 +147,7 @@ SURFACES: dict[str, Surface | Quadratic] = {
         minima=((0.0, 1.0), (0.0, -1.0)),
     ),
     "rastrigin": Surface(
-        _rastrigin, ((-5.0, 5.0), (-5.0, 5.0)), start=(-3.4, 2.7), minima=((0.0, 0.0),)
+        _rastrigin, ((-4.5, 4.5), (-4.5, 4.5)), start=(-3.4, 2.7), minima=((0.0, 0.0),)
     ),
     "ackley": Surface(_ackley, ((-5.0, 5.0), (-5.0, 5.0)), start=(-3.4, 2.7), minima=((0.0, 0.0),)),
 }
@@ -173,6 +173,23 @@ def find_surface(surface: AnySurface) -> Callable[[Tensor], Tensor]:
     if isinstance(surface, str):
         return SURFACES[surface] if surface in SURFACES else parse_expression(surface)
     return surface
+
+
+def parse_expression(text: str, window: Window = WINDOW) -> Surface:
+    """The surface that an expression in x and y describes; see `explainers.expressions.parse`.
+
+    Args:
+        text: such as `"x**2 + sin(3*y)"`, at most 200 characters.
+        window: of the surface; its start lies a fifth from the left and from the top.
+
+    Raises:
+        ExpressionError: a ValueError that names what is wrong.
+
+    >>> parse_expression("(x - 1)^2 + abs(y)")(torch.tensor([[3.0, -0.5]]))
+    tensor([4.5000])
+    """
+    _check_window(window)
+    return Surface(parse(text), window, _corner(window))
 
 
 def gradient(surface: AnySurface, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
@@ -320,6 +337,73 @@ def _below_neighbours(height: Tensor) -> Tensor:
     return below
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What there is to know of a surface before one descends.
+
+    Attributes:
+        window, start: the surface's own, or `WINDOW` and a point a fifth from its left and top.
+        height: on a lattice over the window.
+        minima: every local minimum inside, by rising height; see `local_minima`.
+        minimum_heights: of them.
+        lowest: the least height known, of a minimum or on the lattice.
+    """
+
+    window: Window
+    start: tuple[Number, Number]
+    height: Float[Tensor, "rows columns"]
+    minima: Float[Tensor, "minima 2"]
+    minimum_heights: Float[Tensor, "minima"]
+    lowest: float
+
+    @property
+    def deepest(self) -> Float[Tensor, "deepest 2"]:
+        """The minima as low as the lowest, within a millionth.
+
+        >>> survey("saddle").deepest.abs().round().tolist()
+        [[0.0, 1.0], [0.0, 1.0]]
+        """
+        return self.minima[
+            self.minimum_heights <= self.minimum_heights.new_tensor(self.lowest) + 1e-6
+        ]
+
+
+def survey(
+    surface: AnySurface, resolution: int = 101, *, device: torch.device | str | None = None
+) -> Survey:
+    """Look at a surface from above.
+
+    Args:
+        surface: a name, an expression, or a function of points.
+        resolution: columns and rows of the lattice, at least 4.
+        device: of the result.
+
+    Raises:
+        ValueError: as `find_surface` does, or if the surface has no finite height in its window.
+
+    >>> survey("beale").minima.round(decimals=3).tolist()
+    [[3.0, 0.5]]
+    """
+    function = find_surface(surface)
+    window: Window = getattr(function, "window", WINDOW)
+    start = getattr(function, "start", _corner(window))
+    points = lattice(window, resolution, resolution, device=device, dtype=torch.float64)
+    with torch.no_grad():
+        height = function(points.reshape(-1, 2)).reshape(resolution, resolution)
+    if not height.isfinite().any():
+        raise ExpressionError(Reason.NOWHERE, str(surface), "a height on the map is needed")
+    minima = local_minima(function, window, resolution, device=device)
+    heights = function(minima)
+    lowest = torch.cat([heights, height[height.isfinite()]]).min()
+    return Survey(window, start, height, minima, heights, float(lowest))
+
+
+def _corner(window: Window) -> tuple[float, float]:
+    """A fifth from the left and from the top."""
+    (left, right), (bottom, top) = window
+    return left + (right - left) / 5, top - (top - bottom) / 5
+
+
 def _check_window(window: Window) -> None:
     for low, high in window:
         if not -math.inf < low < high < math.inf:
@@ -410,164 +494,3 @@ def align(image: UInt8[Tensor, "height width 3"], reach: int = 25) -> Alignment:
     table = table / table.max().clamp(min=torch.finfo(table.dtype).tiny)
     window = ((-reach, reach), (-reach, reach))
     return Alignment(_cubic_cells(table), window, start=(-0.6 * reach, 0.4 * reach))
-
-
-# ---------------------------------------------------------------- expressions
-
-
-class Reason(StrEnum):
-    """Why a text is no surface."""
-
-    LENGTH = "length"
-    DEPTH = "depth"
-    SYNTAX = "syntax"
-    OPERATION = "operation"
-    NAME = "name"
-    NUMBER = "number"
-    EXPONENT = "exponent"
-    CONSTANT = "constant"
-
-
-class ExpressionError(ValueError):
-    """A text that is no surface.
-
-    Attributes:
-        reason: what is wrong.
-        part: the part of the text that is.
-    """
-
-    def __init__(self, reason: Reason, part: str, allowed: str) -> None:
-        super().__init__(f"expression has {part!r}: {allowed}")
-        self.reason = reason
-        self.part = part
-
-
-_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "tan": torch.tan,
-    "exp": torch.exp,
-    "log": torch.log,
-    "sqrt": torch.sqrt,
-    "abs": torch.abs,
-    "tanh": torch.tanh,
-}
-_CONSTANTS = {"pi": math.pi, "e": math.e}
-_OPERATIONS: dict[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
-    ast.Add: torch.add,
-    ast.Sub: torch.sub,
-    ast.Mult: torch.mul,
-    ast.Div: torch.div,
-}
-_WRITTEN_OTHERWISE = str.maketrans(
-    {"^": "**", "²": "**2", "³": "**3", "−": "-", "×": "*", "·": "*", "π": "pi"}
-    | dict(zip("（）＋－＊／", "()+-*/", strict=True))
-)
-
-
-def parse_expression(text: str, window: Window = ((-5.0, 5.0), (-5.0, 5.0))) -> Surface:
-    """The surface that an expression in x and y describes.
-
-    Allowed are numbers, x, y, pi, e, + - * / **, parentheses, and sin cos tan exp log sqrt abs
-    tanh; ^ means ** here. An exponent is a number of at most 20 in size. Outside of its domain an
-    expression is NaN, as in torch. Nothing of the text is ever executed.
-
-    Args:
-        text: at most 200 characters.
-        window: of the surface; its start lies a fifth from the left and from the top.
-
-    Raises:
-        ExpressionError: a ValueError that names what is wrong; see `Reason`.
-
-    >>> parse_expression("(x - 1)^2 + abs(y)")(torch.tensor([[3.0, -0.5]]))
-    tensor([4.5000])
-    """
-    _check_window(window)
-    tree = _parsed(text)
-    _check(tree)
-    if not any(isinstance(node, ast.Name) and node.id in "xy" for node in ast.walk(tree)):
-        raise ExpressionError(Reason.CONSTANT, text, "x or y is needed")
-    (left, right), (bottom, top) = window
-    start = (left + (right - left) / 5, top - (top - bottom) / 5)
-    return Surface(lambda x, y: _value(tree, {"x": x, "y": y}), window, start)
-
-
-def _parsed(text: str) -> ast.expr:
-    if len(text) > LONGEST_EXPRESSION:
-        allowed = f"at most {LONGEST_EXPRESSION} characters are allowed"
-        raise ExpressionError(Reason.LENGTH, f"{text[:20]}…", allowed)
-    written = text.translate(_WRITTEN_OTHERWISE).strip()
-    try:
-        return ast.parse(written, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        allowed = "an expression such as x**2 + 3*y**2 is needed"
-        raise ExpressionError(Reason.SYNTAX, text, allowed) from None
-
-
-def _check(node: ast.expr, depth: int = 1) -> None:
-    """Let nothing through that `_value` does not know."""
-    if depth > DEEPEST_EXPRESSION:
-        allowed = f"at most {DEEPEST_EXPRESSION} operations inside each other are allowed"
-        raise ExpressionError(Reason.DEPTH, "…", allowed)
-    match node:
-        case ast.Constant(value=bool()) | ast.Constant(value=complex() | str() | bytes()):
-            raise _unknown(node)
-        case ast.Constant(value=int() | float() as number):
-            if not math.isfinite(number):
-                raise ExpressionError(Reason.NUMBER, str(number), "finite numbers are needed")
-        case ast.Name(id=name):
-            if name not in {"x", "y", *_CONSTANTS}:
-                allowed = "x, y, pi, e and functions followed by ( are allowed"
-                raise ExpressionError(Reason.NAME, name, allowed)
-        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
-            _check(operand, depth + 1)
-        case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
-            _check(base, depth + 1)
-            _exponent(exponent)
-        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATIONS:
-            _check(left, depth + 1)
-            _check(right, depth + 1)
-        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]):
-            if name not in _FUNCTIONS:
-                allowed = f"{', '.join(_FUNCTIONS)} are allowed"
-                raise ExpressionError(Reason.NAME, name, allowed)
-            _check(argument, depth + 1)
-        case _:
-            raise _unknown(node)
-
-
-def _unknown(node: ast.expr) -> ExpressionError:
-    part = ast.unparse(node)
-    allowed = "numbers, x, y, + - * / ** and functions of one number are allowed"
-    return ExpressionError(Reason.OPERATION, part, allowed)
-
-
-def _exponent(node: ast.expr) -> float:
-    """The number that an exponent is."""
-    sign = 1.0
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        sign, node = -1.0, node.operand
-    value = node.value if isinstance(node, ast.Constant) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value > LARGEST_EXPONENT:
-        allowed = f"an exponent is a number of at most {LARGEST_EXPONENT:g} in size"
-        raise ExpressionError(Reason.EXPONENT, ast.unparse(node), allowed)
-    return sign * value
-
-
-def _value(node: ast.expr, at: dict[str, Tensor]) -> Tensor:
-    """What a checked expression comes to."""
-    match node:
-        case ast.Constant(value=int() | float() as number):
-            return at["x"].new_tensor(float(number))
-        case ast.Name(id=name):
-            return at[name] if name in at else at["x"].new_tensor(_CONSTANTS[name])
-        case ast.UnaryOp(op=operator, operand=operand):
-            value = _value(operand, at)
-            return -value if isinstance(operator, ast.USub) else value
-        case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
-            return _value(base, at) ** _exponent(exponent)
-        case ast.BinOp(left=left, op=operator, right=right):
-            return _OPERATIONS[type(operator)](_value(left, at), _value(right, at))
-        case ast.Call(func=ast.Name(id=name), args=[argument]):
-            return _FUNCTIONS[name](_value(argument, at))
-    raise _unknown(node)

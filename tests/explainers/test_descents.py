@@ -36,29 +36,28 @@ class TestRates:
 
     def test_each_rate_equals_its_own_descent(self):
         sweep = sweep_rates("himmelblau", ALL, self.STARTS, 40, self.RATES)
-        assert sweep.height.shape == sweep.late.shape == (10, 26)
-        began = SURFACES["himmelblau"](self.STARTS)
-        for row, optimizer in enumerate(ALL):
-            for column in (0, 10, 15, 25):
-                rate = self.RATES[column].item()
-                path = trajectories("himmelblau", optimizer, self.STARTS, 40, rate)
-                height = heights("himmelblau", path)
-                last = height[-1].mean() if height[-1].isfinite().all() else numbers(math.inf)
-                stays = (path[-1].abs() <= 5).all(dim=1)
-                late = height[20:].mean(dim=0).where(stays, began).mean()
-                assert_close(sweep.height[row, column], last, rtol=1e-6, atol=1e-9)
-                assert_close(sweep.late[row, column], late, rtol=1e-6, atol=1e-9)
+        assert sweep.height.shape == sweep.remaining.shape == (10, 26)
+        paths = [
+            trajectories("himmelblau", optimizer, self.STARTS, 40, rate)
+            for optimizer in ALL
+            for rate in self.RATES.tolist()
+        ]
+        height = heights("himmelblau", torch.stack(paths)).unflatten(0, (10, 26))
+        last = height[:, :, -1].mean(dim=2)
+        assert_close(sweep.height, last.where(last.isfinite(), math.inf), rtol=1e-6, atol=1e-9)
+        lowest = height.nan_to_num(math.inf).min()
+        stays = torch.stack([(path.abs() <= 5).all(dim=2).all(dim=0) for path in paths])
+        share = (height[:, :, 20:].mean(dim=2) - lowest) / (height[:, :, 0] - lowest)
+        share = share.where(stays.reshape(10, 26, 2), 1.0).clamp(min=1e-6)
+        assert_close(sweep.remaining, share.log10().mean(dim=2), rtol=1e-6, atol=1e-9)
 
-    def test_the_best_rate_is_the_lowest_of_the_second_half(self):
+    def test_the_best_rate_has_least_before_it_and_of_equals_the_lowest_is_taken(self):
         sweep = sweep_rates("rosenbrock", ALL, self.STARTS, 61, self.RATES)
-        for row in range(len(ALL)):
-            assert (
-                sweep.best_rate[row]
-                == min(zip(sweep.late[row].tolist(), self.RATES.tolist(), strict=True))[1]
-            )
-        assert torch.equal(
-            fair_rates("rosenbrock", ALL, self.STARTS, 61, self.RATES), sweep.best_rate
-        )
+        for remaining, best in zip(sweep.remaining.tolist(), sweep.best_rate.tolist(), strict=True):
+            assert best == min(zip(remaining, self.RATES.tolist(), strict=True))[1]
+        equals = sweep_rates("quadratic", ["momentum"], self.STARTS, 900, numbers([0.02, 0.03]))
+        assert equals.remaining.tolist() == [[-6.0, -6.0]]
+        assert equals.best_rate.item() == 0.02
 
     def test_luck_at_the_last_step_does_not_win(self):
         """With rate 2 a point swings from side to side for ever; one of 0.1 comes down."""
@@ -68,28 +67,40 @@ class TestRates:
 
     def test_a_fall_without_end_is_not_the_best(self):
         """x² − y² has no minimum: of those that stay on the map the lowest wins."""
-        rates = self.RATES
-        best = fair_rates("x**2 - y**2", ["sgd"], numbers([[1.0, 0.1]]), 100, rates)
-        end = trajectories("x**2 - y**2", "sgd", numbers([[1.0, 0.1]]), 100, best.item())[-1]
-        assert (end.abs() <= 5).all()
+        start = numbers([[1.0, 0.1]])
+        best = sweep_rates("x**2 - y**2", ["sgd"], start, 100, self.RATES).best_rate.item()
+        assert (trajectories("x**2 - y**2", "sgd", start, 100, best)[-1].abs() <= 5).all()
 
     def test_what_leaves_has_gained_nothing(self):
         sweep = sweep_rates("x", ["sgd"], numbers([[-4.0, 0.0]]), 5, numbers([1.0, 2.0]))
         assert sweep.height.tolist() == [[-9.0, -14.0]]
-        assert sweep.late.tolist() == [[-4.0, -4.0]]
+        assert sweep.remaining.tolist() == [[0.0, 0.0]]
         assert sweep.best_rate.tolist() == [1.0]
+
+    def test_what_comes_back_has_left(self):
+        start = numbers([[0.0, 3.0]])
+        sweep = sweep_rates("(x**2 + 10*y**2) / 2", ["momentum"], start, 300, numbers([0.3, 0.01]))
+        path = trajectories("(x**2 + 10*y**2) / 2", "momentum", start, 300, 0.3)
+        assert (path.abs() > 5).any()
+        assert path[-1].abs().max() < 1
+        assert sweep.remaining[0, 0] == 0
+        assert sweep.remaining[0, 1] < -5
+
+    def test_a_start_at_the_lowest_point_has_no_way_before_it(self):
+        sweep = sweep_rates("quadratic", ["sgd"], numbers([[0.0, 0.0]]), 5, numbers([0.1, 1.0]))
+        assert sweep.remaining.tolist() == [[-6.0, -6.0]]
 
     def test_a_function_without_window_counts_finite_ends(self):
         sweep = sweep_rates(lambda p: p[:, 0] ** 4, ["sgd"], self.STARTS, 40, numbers([0.1, 1e3]))
         assert sweep.height[0, 1] == math.inf
-        assert_close(sweep.late[0, 1], numbers(1.0))
-        assert sweep.late[0, 0] < 0.1
+        assert sweep.remaining[0, 1] == 0
+        assert sweep.remaining[0, 0] < -1
 
     def test_no_rates_or_starts(self):
         with pytest.raises(ValueError, match="at least one start and one rate"):
             sweep_rates("beale", ["sgd"], self.STARTS[:0], 3, self.RATES)
         with pytest.raises(ValueError, match="at least one start and one rate"):
-            fair_rates("beale", ["sgd"], self.STARTS, 3, self.RATES[:0])
+            sweep_rates("beale", ["sgd"], self.STARTS, 3, self.RATES[:0])
 
     def test_a_grid_grows_by_one_factor(self, dtype, device):
         grid = rate_grid(1e-4, 1e3, 71, dtype=dtype, device=device)
@@ -111,6 +122,30 @@ class TestRates:
         sweep = sweep_rates("beale", ["sgd", "adam"], starts, 5, rates)
         assert (sweep.height.dtype, sweep.height.device.type) == (dtype, device.type)
         assert sweep.best_rate.dtype == dtype
+
+
+class TestFairRates:
+    def test_they_come_from_one_sweep_over_the_map(self):
+        """From 16 starts in the middle three fifths of the window, the same for all."""
+        starts = -3 + 6 * torch.rand(16, 2, generator=generator()).double()
+        sweep = sweep_rates("himmelblau", ALL, starts, 60, rate_grid(1e-4, 1e3, 43))
+        assert torch.equal(fair_rates("himmelblau", ALL, 60), sweep.best_rate)
+
+    def test_on_a_bowl_gradient_descents_is_near_the_best_that_theory_knows(self):
+        """2 / (1 + 10), at which both axes shrink alike, to within the grid's factor of 1.5."""
+        (rate,) = fair_rates("quadratic", ["sgd"], 100).tolist()
+        assert 2 / 11 / 1.5 < rate < largest_stable_rate(10)
+
+    @pytest.mark.parametrize("surface", SURFACES)
+    def test_with_them_nobody_leaves_and_everybody_descends(self, surface):
+        rates = fair_rates(surface, ALL, 100)
+        start = numbers([SURFACES[surface].start])
+        for optimizer, rate in zip(ALL, rates.tolist(), strict=True):
+            path = heights(surface, trajectories(surface, optimizer, start, 100, rate))
+            assert path[50:].mean() < path[0]
+
+    def test_a_function_without_window(self):
+        assert fair_rates(lambda p: p.square().sum(1), ["sgd"], 20).item() < 1
 
 
 class TestEdge:
@@ -289,20 +324,25 @@ class TestNoise:
         noisy = noisy_descents(
             "quadratic", ["sgd"], start, 1500, rates, numbers([0.7]), 400, generator()
         )
-        floor = noise_floor(numbers([1.0, 10.0]), lr, 0.7)
+        floor = noise_floor(numbers([1.0, 10.0]), lr, numbers([0.7])).item()
         late = noisy.mean[0, 0, 800:].mean().item()
         assert late == pytest.approx(floor, rel=0.05)
 
     def test_floors(self):
-        assert noise_floor(numbers([1.0]), lr=1.0, noise=2.0) == 2.0  # 1 · 4 / (2 · (2 − 1))
-        assert noise_floor(numbers([1.0, 10.0]), lr=0.2, noise=1.0) == math.inf
-        assert noise_floor(numbers([1.0, 10.0]), lr=0.1, noise=0.0) == 0.0
-        assert noise_floor(numbers([1.0, 10.0]), lr=0.0, noise=1.0) == 0.0
+        levels = numbers([0.0, 1.0, 2.0])
+        one, two = numbers([1.0]), numbers([1.0, 10.0])
+        # 1 · σ² / (2 · (2 − 1))
+        assert_close(noise_floor(one, lr=1.0, noise=levels), numbers([0.0, 0.5, 2.0]))
+        assert noise_floor(two, lr=0.2, noise=levels).tolist() == [math.inf] * 3
+        assert noise_floor(two, lr=0.0, noise=levels).tolist() == [0.0] * 3
+        assert noise_floor(two, lr=0.1, noise=levels[:0]).shape == (0,)
 
     def test_bad_floors(self):
+        levels = numbers([1.0])
         with pytest.raises(ValueError, match="curvatures has"):
-            noise_floor(numbers([0.0, 1.0]), 0.1, 1.0)
+            noise_floor(numbers([0.0, 1.0]), 0.1, levels)
         with pytest.raises(ValueError, match=r"lr is -0\.1"):
-            noise_floor(numbers([1.0]), -0.1, 1.0)
-        with pytest.raises(ValueError, match="noise is inf"):
-            noise_floor(numbers([1.0]), 0.1, math.inf)
+            noise_floor(levels, -0.1, levels)
+        for level in (math.inf, math.nan, -1.0):
+            with pytest.raises(ValueError, match="noise has"):
+                noise_floor(levels, 0.1, numbers([level]))

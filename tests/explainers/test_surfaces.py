@@ -4,13 +4,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from explainers.expressions import ExpressionError, Reason
 from explainers.surfaces import (
-    DEEPEST_EXPRESSION,
-    LONGEST_EXPRESSION,
     SURFACES,
-    ExpressionError,
+    WINDOW,
     Quadratic,
-    Reason,
     align,
     curvatures,
     find_surface,
@@ -19,6 +17,7 @@ from explainers.surfaces import (
     lattice,
     local_minima,
     parse_expression,
+    survey,
 )
 
 SQUARE = ((-2, 2), (-2, 2))
@@ -299,140 +298,7 @@ class TestAlignment:
                 align(self.picture(), reach)
 
 
-class TestExpressions:
-    @pytest.mark.parametrize(
-        ("text", "value"),
-        [
-            ("x + y", 2.5),
-            ("x - y - 1", 0.5),
-            ("x * y / 2", 0.5),
-            ("-x**2", -4.0),
-            ("(-x)**2", 4.0),
-            ("x^2", 4.0),
-            ("2*x^2 + 1", 9.0),
-            ("x**-1", 0.5),
-            ("x**0.5", 2**0.5),
-            ("x² + y³", 4.125),
-            ("+x", 2.0),
-            ("1e-3*x", 2e-3),
-            ("sin(x) + cos(x)", math.sin(2) + math.cos(2)),
-            ("tan(y)", math.tan(0.5)),
-            ("exp(-x)", math.exp(-2)),
-            ("log(x)", math.log(2)),
-            ("sqrt(abs(-x))", 2**0.5),
-            ("tanh(y)", math.tanh(0.5)),
-            ("pi*x", 2 * math.pi),
-            ("π × x − e", 2 * math.pi - math.e),
-            ("（x＋y）＊2", 5.0),
-            ("  x  ", 2.0),
-            ("sin(1) + 0*x", math.sin(1)),
-        ],
-    )
-    def test_values(self, text, value, dtype, device):
-        surface = parse_expression(text)
-        points = torch.tensor([[2.0, 0.5]] * 3, dtype=dtype, device=device)
-        assert_close(surface(points), torch.full_like(points[:, 0], value))
-
-    @pytest.mark.parametrize(
-        ("text", "value"),
-        [("1/x", math.inf), ("log(x)", -math.inf), ("sqrt(x - 1)", math.nan), ("0/x", math.nan)],
-    )
-    def test_outside_of_its_domain_it_is_what_torch_says(self, text, value):
-        found = parse_expression(text)(numbers([[0.0, 0.0]]))
-        assert_close(found, numbers([value]), equal_nan=True)
-
-    def test_the_slope_of_a_power_at_zero(self):
-        assert_close(gradient("x**2 + y**4", numbers([[0.0, 0.0]])), numbers([[0.0, 0.0]]))
-
-    @pytest.mark.parametrize(
-        ("text", "reason"),
-        [
-            ("", Reason.SYNTAX),
-            ("x +", Reason.SYNTAX),
-            ("2x", Reason.SYNTAX),
-            ("x = 1", Reason.SYNTAX),
-            ("x; y", Reason.SYNTAX),
-            ("(x", Reason.SYNTAX),
-            ("x\0", Reason.SYNTAX),
-            ("x\ny", Reason.SYNTAX),
-            ("(" * 150 + "x" + ")" * 40, Reason.SYNTAX),
-            ("x" * 201, Reason.LENGTH),
-            ("z + x", Reason.NAME),
-            ("sin", Reason.NAME),
-            ("xy", Reason.NAME),
-            ("foo(x)", Reason.NAME),
-            ("eval(x)", Reason.NAME),
-            ("__import__(x)", Reason.NAME),
-            ("x.real", Reason.OPERATION),
-            ("x[0]", Reason.OPERATION),
-            ("x if y else 1", Reason.OPERATION),
-            ("x < y", Reason.OPERATION),
-            ("x and y", Reason.OPERATION),
-            ("lambda: x", Reason.OPERATION),
-            ("[x for x in y]", Reason.OPERATION),
-            ("(x, y)", Reason.OPERATION),
-            ("x // y", Reason.OPERATION),
-            ("x % y", Reason.OPERATION),
-            ("x @ y", Reason.OPERATION),
-            ("x << 3", Reason.OPERATION),
-            ("~x", Reason.OPERATION),
-            ("not x", Reason.OPERATION),
-            ("'x'", Reason.OPERATION),
-            ("f'{x}'", Reason.OPERATION),
-            ("x + 1j", Reason.OPERATION),
-            ("x + True", Reason.OPERATION),
-            ("x + None", Reason.OPERATION),
-            ("...", Reason.OPERATION),
-            ("(y := x)", Reason.OPERATION),
-            ("sin(x, y)", Reason.OPERATION),
-            ("sin()", Reason.OPERATION),
-            ("sin(*x)", Reason.OPERATION),
-            ("sin(x=y)", Reason.OPERATION),
-            ("sin(x)(y)", Reason.OPERATION),
-            ("x.__class__()", Reason.OPERATION),
-            ("await x", Reason.OPERATION),
-            ("x**y", Reason.EXPONENT),
-            ("2**x", Reason.EXPONENT),
-            ("x**21", Reason.EXPONENT),
-            ("x**-21", Reason.EXPONENT),
-            ("x**9**9**9", Reason.EXPONENT),
-            ("x**1e999", Reason.EXPONENT),
-            ("x**True", Reason.EXPONENT),
-            ("x**'a'", Reason.EXPONENT),
-            ("x**2j", Reason.EXPONENT),
-            ("1e999*x", Reason.NUMBER),
-            ("3 + pi", Reason.CONSTANT),
-            ("-" * 100 + "x", Reason.DEPTH),
-            ("x" + "+x" * 80, Reason.DEPTH),
-        ],
-    )
-    def test_what_is_refused(self, text, reason):
-        with pytest.raises(ExpressionError) as refused:
-            parse_expression(text)
-        assert refused.value.reason == reason
-        assert len(str(refused.value)) < 400
-        assert isinstance(refused.value, ValueError)
-        with pytest.raises(ValueError, match="expression has"):
-            find_surface(text)
-
-    def test_every_reason_occurs(self):
-        refused = self.test_what_is_refused.pytestmark[0].args[1]
-        assert {reason for _text, reason in refused} == set(Reason)
-
-    def test_the_deepest_that_is_allowed(self):
-        deepest = "-" * (DEEPEST_EXPRESSION - 1) + "x"
-        assert_close(parse_expression(deepest)(numbers([[1.0, 0.0]])), numbers([-1.0]))
-        with pytest.raises(ExpressionError):
-            parse_expression("-" + deepest)
-
-    def test_the_longest_that_is_allowed(self):
-        longest = "x" + " " * (LONGEST_EXPRESSION - 2) + "*2"
-        assert_close(
-            parse_expression(longest[:1] + longest[2:])(numbers([[1.0, 0]])), numbers([2.0])
-        )
-        with pytest.raises(ExpressionError):
-            parse_expression(longest)
-
+class TestTyped:
     def test_its_window_and_its_start(self):
         surface = parse_expression("x", window=((0, 10), (0, 5)))
         assert (surface.window, surface.start) == (((0, 10), (0, 5)), (2, 4))
@@ -441,3 +307,44 @@ class TestExpressions:
     def test_a_name_is_no_expression_and_a_function_is_itself(self):
         assert find_surface("quadratic") is SURFACES["quadratic"]
         assert find_surface(torch.sum) is torch.sum
+
+    def test_a_text_that_is_neither(self):
+        with pytest.raises(ExpressionError, match="expression has 'plane'"):
+            find_surface("plane")
+
+
+class TestSurvey:
+    def test_of_a_named_surface(self):
+        seen, surface = survey("himmelblau", 51), SURFACES["himmelblau"]
+        assert (seen.window, seen.start) == (surface.window, surface.start)
+        grid = lattice(surface.window, 51, 51, dtype=torch.float64)
+        assert_close(seen.height, surface(grid))
+        assert_close(seen.minimum_heights, torch.zeros(4).double(), atol=1e-12, rtol=0)
+        assert seen.deepest.shape == (4, 2)
+
+    def test_the_deepest_of_many(self):
+        seen = survey("rastrigin")
+        assert len(seen.minima) == 9 * 9
+        assert_close(seen.deepest, numbers([[0.0, 0.0]]), atol=1e-6, rtol=0)
+
+    def test_of_a_function_without_window(self):
+        seen = survey(lambda points: (points - 1).square().sum(-1))
+        assert (seen.window, seen.start) == (WINDOW, (-3, 3))
+        assert_close(seen.deepest, numbers([[1.0, 1.0]]))
+        assert seen.lowest == pytest.approx(0, abs=1e-12)
+
+    def test_where_there_is_no_minimum_the_lattice_knows_the_lowest(self):
+        seen = survey("x - y")
+        assert seen.lowest == -10
+        assert seen.minima.shape == seen.deepest.shape == (0, 2)
+
+    def test_of_a_surface_with_holes(self):
+        seen = survey("log(x) + y**2")
+        assert seen.height[:, :50].isnan().all()
+        assert seen.lowest == pytest.approx(math.log(0.1))
+
+    @pytest.mark.parametrize("text", ["sqrt(-1 - x**2)", "log(-exp(x))", "x/0 - x/0"])
+    def test_of_a_surface_that_is_nowhere(self, text):
+        with pytest.raises(ExpressionError) as refused:
+            survey(text)
+        assert (refused.value.reason, refused.value.part) == (Reason.NOWHERE, text)

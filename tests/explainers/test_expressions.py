@@ -1,0 +1,146 @@
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from explainers.expressions import (
+    DEEPEST_EXPRESSION,
+    LONGEST_EXPRESSION,
+    ExpressionError,
+    Reason,
+    parse,
+)
+
+ZERO, ONE = torch.zeros(1), torch.ones(1)
+
+
+class TestParse:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("x + y", 2.5),
+            ("x - y - 1", 0.5),
+            ("x * y / 2", 0.5),
+            ("-x**2", -4.0),
+            ("(-x)**2", 4.0),
+            ("x^2", 4.0),
+            ("2*x^2 + 1", 9.0),
+            ("x**-1", 0.5),
+            ("x**0.5", 2**0.5),
+            ("x² + y³", 4.125),
+            ("+x", 2.0),
+            ("1e-3*x", 2e-3),
+            ("sin(x) + cos(x)", math.sin(2) + math.cos(2)),
+            ("tan(y)", math.tan(0.5)),
+            ("exp(-x)", math.exp(-2)),
+            ("log(x)", math.log(2)),
+            ("sqrt(abs(-x))", 2**0.5),
+            ("tanh(y)", math.tanh(0.5)),
+            ("pi*x", 2 * math.pi),
+            ("π × x − e", 2 * math.pi - math.e),
+            ("（x＋y）＊2", 5.0),
+            ("  x  ", 2.0),
+            ("sin(1) + 0*x", math.sin(1)),
+        ],
+    )
+    def test_values(self, text, value, dtype, device):
+        x = torch.full((3,), 2.0, dtype=dtype, device=device)
+        assert_close(parse(text)(x, x / 4), torch.full_like(x, value))
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [("1/x", math.inf), ("log(x)", -math.inf), ("sqrt(x - 1)", math.nan), ("0/x", math.nan)],
+    )
+    def test_outside_of_its_domain_it_is_what_torch_says(self, text, value):
+        assert_close(parse(text)(ZERO, ZERO), torch.full_like(ZERO, value), equal_nan=True)
+
+    def test_the_slope_of_a_power_at_zero(self):
+        x = ZERO.clone().requires_grad_()
+        parse("x**2 + y**4")(x, x).sum().backward()
+        assert_close(x.grad, ZERO)
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("", Reason.SYNTAX),
+            ("x +", Reason.SYNTAX),
+            ("2x", Reason.SYNTAX),
+            ("x = 1", Reason.SYNTAX),
+            ("x; y", Reason.SYNTAX),
+            ("(x", Reason.SYNTAX),
+            ("x\0", Reason.SYNTAX),
+            ("x\ny", Reason.SYNTAX),
+            ("(" * 150 + "x" + ")" * 40, Reason.SYNTAX),
+            ("x" * 201, Reason.LENGTH),
+            ("z + x", Reason.NAME),
+            ("sin", Reason.NAME),
+            ("xy", Reason.NAME),
+            ("foo(x)", Reason.NAME),
+            ("eval(x)", Reason.NAME),
+            ("__import__(x)", Reason.NAME),
+            ("x.real", Reason.OPERATION),
+            ("x[0]", Reason.OPERATION),
+            ("x if y else 1", Reason.OPERATION),
+            ("x < y", Reason.OPERATION),
+            ("x and y", Reason.OPERATION),
+            ("lambda: x", Reason.OPERATION),
+            ("[x for x in y]", Reason.OPERATION),
+            ("(x, y)", Reason.OPERATION),
+            ("x // y", Reason.OPERATION),
+            ("x % y", Reason.OPERATION),
+            ("x @ y", Reason.OPERATION),
+            ("x << 3", Reason.OPERATION),
+            ("~x", Reason.OPERATION),
+            ("not x", Reason.OPERATION),
+            ("'x'", Reason.OPERATION),
+            ("f'{x}'", Reason.OPERATION),
+            ("x + 1j", Reason.OPERATION),
+            ("x + True", Reason.OPERATION),
+            ("x + None", Reason.OPERATION),
+            ("...", Reason.OPERATION),
+            ("(y := x)", Reason.OPERATION),
+            ("sin(x, y)", Reason.OPERATION),
+            ("sin()", Reason.OPERATION),
+            ("sin(*x)", Reason.OPERATION),
+            ("sin(x=y)", Reason.OPERATION),
+            ("sin(x)(y)", Reason.OPERATION),
+            ("x.__class__()", Reason.OPERATION),
+            ("await x", Reason.OPERATION),
+            ("x**y", Reason.EXPONENT),
+            ("2**x", Reason.EXPONENT),
+            ("x**21", Reason.EXPONENT),
+            ("x**-21", Reason.EXPONENT),
+            ("x**9**9**9", Reason.EXPONENT),
+            ("x**1e999", Reason.EXPONENT),
+            ("x**True", Reason.EXPONENT),
+            ("x**'a'", Reason.EXPONENT),
+            ("x**2j", Reason.EXPONENT),
+            ("1e999*x", Reason.NUMBER),
+            ("3 + pi", Reason.CONSTANT),
+            ("-" * 100 + "x", Reason.DEPTH),
+            ("x" + "+x" * 80, Reason.DEPTH),
+        ],
+    )
+    def test_what_is_refused(self, text, reason):
+        with pytest.raises(ExpressionError) as refused:
+            parse(text)
+        assert refused.value.reason == reason
+        assert len(str(refused.value)) < 400
+        assert isinstance(refused.value, ValueError)
+
+    def test_every_reason_occurs(self):
+        refused = self.test_what_is_refused.pytestmark[0].args[1]
+        assert {reason for _text, reason in refused} == set(Reason) - {Reason.NOWHERE}
+
+    def test_the_deepest_that_is_allowed(self):
+        deepest = "-" * (DEEPEST_EXPRESSION - 1) + "x"
+        assert_close(parse(deepest)(ONE, ONE), -ONE)
+        with pytest.raises(ExpressionError):
+            parse("-" + deepest)
+
+    def test_the_longest_that_is_allowed(self):
+        longest = "x" + " " * (LONGEST_EXPRESSION - 2) + "*2"
+        assert_close(parse(longest[:1] + longest[2:])(ONE, ONE), 2 * ONE)
+        with pytest.raises(ExpressionError):
+            parse(longest)
