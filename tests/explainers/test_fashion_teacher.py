@@ -23,7 +23,7 @@ def test_accuracy_is_the_one_stated() -> None:
     data, logits = fashion_mnist(), teacher_logits()
     assert (logits.test.argmax(dim=1) == data.test_labels).sum() == 1842  # 92.1 %
     assert (logits.train.argmax(dim=1) == data.train_labels).float().mean() == pytest.approx(
-        0.9613, abs=1e-4
+        0.961, abs=5e-4
     )
 
 
