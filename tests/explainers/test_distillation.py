@@ -11,6 +11,7 @@ from explainers.distillation import (
     BIASES,
     _Lesson,
     _Students,
+    confusions,
     distil,
     mean_soft_labels,
     sweep_bias,
@@ -93,6 +94,17 @@ class TestMeanSoftLabels:
         logits, labels = noise(200, 4), torch.arange(200) % 4
         rows = [logits[labels == k].argmax(dim=1).bincount(minlength=4) / 50.0 for k in range(4)]
         assert_close(mean_soft_labels(logits, labels, 1e-6), torch.stack(rows).double())
+
+
+class TestConfusions:
+    def test_worked_by_hand(self, device, dtype):
+        """Rows miss 0.3, 0.2 and 0.4; the largest single share is 0.25, of row 2 and column 0."""
+        hot = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.25, 0.15, 0.6]]
+        found = confusions(numbers([hot, torch.eye(3).tolist()], dtype, device))
+        assert_close(found.wrong, numbers([0.3, 0], dtype, device))
+        assert found.row[0] == 2
+        assert found.column[0] == 0
+        assert_close(found.share, numbers([0.25, 0], dtype, device))
 
 
 class TestTellingImages:
