@@ -1,16 +1,18 @@
 """Figures of the Attention maps page. `translate` gives each label in the page's language."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from explainers.attention_maps import CbamParts, Cost
 from explainers.models.selfie_segmentation import Gate
 from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores
 from figures.maps import tiles
-from figures.stage import HeatMap, Layer
+from figures.stage import Boxes, HeatMap, Layer
 from figures.stage import PatchMaps as PatchLayer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, NEGATIVE, TEMPLATE, figure
 
@@ -102,6 +104,100 @@ def channel_tiles(gate: Gate, translate: Translate) -> go.Figure:
         _("channel {number}: {gate:.2f}").format(number=c, gate=float(gate.gate[c])) for c in chosen
     ]
     return tiles(spread(gate.features)[chosen], titles)
+
+
+# ---------------------------------------------------------------- places
+
+
+def place_layers(
+    gate: Tensor, extent: Extent, translate: Translate, box: Sequence[float] | None = None
+) -> list[Layer]:
+    """CBAM's spatial gate `[rows, columns]` over what the network sees, and a frame at `box`."""
+    _ = translate
+    options = {"label": _("spatial gate"), "opacity": 0.55, "smooth": True, "extent": extent}
+    layers: list[Layer] = [HeatMap("spatial", gate, 0.0, 1.0, "viridis", **options)]
+    if box is not None:
+        layers.append(Boxes("frame", [list(box)], ("#FFFFFF",), width=2, hover=False))
+    return layers
+
+
+def channel_paths(parts: CbamParts, translate: Translate) -> go.Figure:
+    """The channel gate, sorted, and what its two paths would say alone."""
+    _ = translate
+    order = parts.channel[0].argsort(descending=True, stable=True)
+    paths = [
+        (_("from the average alone"), parts.channel_average, CATEGORIES[4]),
+        (_("from the maximum alone"), parts.channel_maximum, CATEGORIES[1]),
+        (_("together"), parts.channel, CHOSEN),
+    ]
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": list(range(len(order))),
+            "y": values[0, order].numpy(),
+            "line": {"color": colour, "width": 3 if values is parts.channel else 1},
+            "hovertemplate": f"{name}: %{{y:.2f}}<extra></extra>",
+        }
+        for name, values, colour in paths
+    ]
+    y = {"range": [0, 1.02]}
+    return figure(_("Channels, the most open first"), _("Gate"), traces, height=260, yaxis=y)
+
+
+def place_tiles(parts: CbamParts, translate: Translate) -> go.Figure:
+    """What the 7×7 convolution reads, and the gate that it gives."""
+    _ = translate
+    maps = torch.cat([parts.spatial_average[0], parts.spatial_maximum[0], parts.spatial[0]])
+    titles = [_("average over channels"), _("maximum over channels"), _("→ 7×7, sigmoid")]
+    return tiles(torch.cat([spread(maps[:2]), maps[2:]]), titles)
+
+
+# ---------------------------------------------------------------- three mechanisms
+
+
+def strength_layers(
+    strength: Tensor, high: float, extent: Extent, translate: Translate
+) -> list[Layer]:
+    """How strong the features are at each place, on a scale from 0 to `high`."""
+    _ = translate
+    options = {"label": _("strength of the features"), "opacity": 0.65, "smooth": True}
+    return [HeatMap("strength", strength, 0.0, high or 1.0, "viridis", extent=extent, **options)]
+
+
+def gathered_layers(
+    weights: Tensor, extent: Extent, hint: str, translate: Translate
+) -> list[Layer]:
+    """What non-local attention mixes into the place pointed at: `[places, rows, columns]`."""
+    _ = translate
+    places, rows, columns = weights.shape
+    layer = PatchLayer(
+        "gathered",
+        rows,
+        columns,
+        weights,
+        low=0.0,
+        high=float(weights.max()) or 1.0,
+        label=_("weight"),
+        extent=extent,
+        cell=places // 2,
+        hint=hint,
+    )
+    return [layer]
+
+
+def cost_table(
+    costs: Mapping[str, Cost], reach: Mapping[str, str], translate: Translate
+) -> dict[str, list[str]]:
+    """What each mechanism can re-weight, and what it costs."""
+    _ = translate
+    return {
+        _("mechanism"): list(costs),
+        _("re-weights"): [reach[name] for name in costs],
+        _("parameters"): [f"{cost.parameters:,}" for cost in costs.values()],
+        _("multiply-adds"): [f"{cost.multiply_adds:,}" for cost in costs.values()],
+    }
 
 
 # ---------------------------------------------------------------- patches

@@ -4,6 +4,9 @@ import torch
 
 from explainers import attention_maps as explain
 from explainers import patch_attention
+from explainers.attended_photo import compare_mechanisms, look_with_cbam, mean_gates
+from explainers.clutter import hide
+from explainers.models.imagenet import CLASSES, crop_box
 from explainers.models.selfie_segmentation import gate_names, sweep_gate, trace_gates
 from explainers.models.vit_s14 import LAYERS, attend
 from figures import attention_maps as figures
@@ -26,10 +29,6 @@ def looked_at(step):
     """The transformer's queries and keys; it runs once a photo."""
     whole = page.value("picture") == "whole"
     return step.once(photo, attend, step.network("vit_s14"), step.image(photo), whole)
-
-
-def middle_patch(attended):
-    return attended.rows // 2 * attended.columns + attended.columns // 2
 
 
 @page.step()
@@ -66,6 +65,54 @@ def gates(step):
     step.figure(figures.channel_tiles(gate, _), key="tiles")
     step.fact(covered=100 * covered[STRENGTHS.index(strength)], gate_channels=len(gate.gate))
     step.data(gate=gate.gate)
+
+
+@page.step()
+def places(step):
+    parts_of = {
+        "both": _("Channels, then places"),
+        "swapped": _("Places, then channels"),
+        "channel": _("Channels alone"),
+        "spatial": _("Places alone"),
+    }
+    shown = step.choice(_("Gates"), parts_of, "both", key="cbam", wide=True)
+    seed = step.number(_("Clutter"), 35, 0, 999, key="clutter")
+    step.reset()
+    network, image = step.network("attended_mobilenet_v2", "cbam"), step.image(photo)
+    options = {
+        "order": "spatial_first" if shown == "swapped" else "channel_first",
+        "channel": shown != "spatial",
+        "spatial": shown != "channel",
+    }
+    alone = step.run(look_with_cbam, network, image, **options)
+    hidden = step.run(hide, image, image, torch.Generator().manual_seed(seed))
+    found = step.run(look_with_cbam, network, hidden.picture, **options)
+    side = hidden.picture.shape[0]
+    gate = found.parts.spatial[0, 0]
+    means = step.run(mean_gates, gate, hidden.box, side)
+    left, right = step.sides(2)
+    extent = crop_box(photo.height, photo.width)
+    layers = figures.place_layers(alone.parts.spatial[0, 0], extent, _)
+    step.stage(photo, layers, key="photo", place=left)
+    painting = Painting(hidden.picture.numpy() / 255, 2 * side, 2 * side)
+    whole = (0.0, 0.0, 2.0 * side, 2.0 * side)
+    frame = [2 * corner for corner in hidden.box]
+    layers = figures.place_layers(gate, whole, _, frame)
+    step.stage(painting, layers, key="hidden", place=right)
+    step.says(
+        **vars(means),
+        alone=CLASSES[alone.plain_probabilities.argmax()],
+        plain=CLASSES[found.plain_probabilities.argmax()],
+        attended=CLASSES[found.probabilities.argmax()],
+    )
+    step.figure(figures.channel_paths(alone.parts, _), key="channels")
+    step.figure(figures.place_tiles(alone.parts, _), key="maps")
+    step.fact(**vars(means))
+    step.data(spatial=alone.parts.spatial[0, 0])
+
+
+def middle_patch(attended):
+    return attended.rows // 2 * attended.columns + attended.columns // 2
 
 
 @page.step(feeds=["scores", "depth"])
@@ -159,10 +206,44 @@ def depth(step):
     x1, y1, x2, y2 = attended.extent
     painting = Painting(colours.numpy(), round(x2 - x1), round(y2 - y1))
     step.stage(painting, [], key="colours", place=right)
-    (near, far), (later_near, later_far) = (distances[n].aminmax() for n in (0, -1))
+    (near, far), (later_near, later_far) = distances[:4].aminmax(), distances[-4:].aminmax()
     step.says(near=near, far=far, later_near=later_near, later_far=later_far)
     step.fact(nearest=near)
     step.data(distance=distances)
+
+
+@page.step()
+def compare(step):
+    networks = [step.network("attended_mobilenet_v2", kind) for kind in ("se", "cbam")]
+    found = step.run(compare_mechanisms, *networks, step.image(photo))
+    extent = crop_box(photo.height, photo.width)
+    hint = _("Point at a place to see what is mixed into it.")
+    high = float(found.strength[:3].max())
+    shown = {
+        "before": figures.strength_layers(found.strength[0], high, extent, _),
+        "SE": figures.strength_layers(found.strength[1], high, extent, _),
+        "CBAM": figures.strength_layers(found.strength[2], high, extent, _),
+        "non-local": figures.gathered_layers(found.weights, extent, hint, _),
+    }
+    titles = {"before": _("Before"), "SE": "SE", "CBAM": "CBAM", "non-local": _("Non-local")}
+    for pair in (("before", "SE"), ("CBAM", "non-local")):
+        for side, name in zip(step.sides(2), pair, strict=True):
+            side.markdown(f"**{titles[name]}**")
+            step.stage(photo, shown[name], key=f"stage_{name}", place=side)
+    channels, (rows, columns) = len(found.se_gate), found.spatial_gate.shape
+    kinds = {"SE": "se", "CBAM": "cbam", _("Non-local"): "non_local"}
+    kinds[_("Non-local, with weights")] = "embedded_non_local"
+    costs = {
+        name: step.run(explain.attention_cost, kind, channels, rows, columns)
+        for name, kind in kinds.items()
+    }
+    pairs = _("each place by all others")
+    reaches = [_("channels"), _("channels, then places"), pairs, pairs]
+    reach = dict(zip(kinds, reaches, strict=True))
+    step.says(channels=channels, rows=rows, columns=columns, parameters=costs["CBAM"].parameters)
+    step.table(figures.cost_table(costs, reach, _), place=step.canvas)
+    step.fact(cbam_parameters=costs["CBAM"].parameters)
+    step.data(spatial_gate=found.spatial_gate)
 
 
 page.close()

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from explainers.attention_maps import CBAM, cbam_parts
 from explainers.models.selfie_segmentation import Gate
 from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores
 from figures import attention_maps as figures
@@ -114,3 +115,20 @@ def test_distances_stand_at_their_layers():
     dots, here = figures.distance_figure(distances, 1, str).data
     assert list(zip(dots.x, dots.y, strict=True)) == [(1, 1.0), (1, 2.0), (2, 3.0), (2, 4.0)]
     assert (list(here.x), list(here.y)) == ([2, 2], [3.0, 4.0])
+
+
+def test_channel_paths_are_sorted_by_the_gate():
+    features = torch.rand(1, 32, 3, 3, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    parts = cbam_parts(CBAM(32).requires_grad_(False), features)
+    together = figures.channel_paths(parts, str).data[2]
+    assert list(together.y) == sorted(parts.channel[0].tolist(), reverse=True)
+    assert len(figures.place_tiles(parts, str).data) == 3
+
+
+def test_places_gather_from_all_places():
+    (layer,) = figures.gathered_layers(torch.full((4, 2, 2), 0.25), (0, 0, 9, 9), "hint", str)
+    header, arrays = layer.encode((9, 9))
+    assert (header["cell"], arrays["values"].shape) == (2, (4, 2, 2))
+    (strength,) = figures.strength_layers(torch.zeros(2, 2), 0.0, (0, 0, 9, 9), str)
+    assert strength.encode((9, 9))[0]["high"] == 1
