@@ -234,6 +234,24 @@ def concentric_boxes(fields: Sequence[Field], x: Number, y: Number) -> list[Box]
     return [field.box(field.nearest(y), field.nearest(x)) for field in fields]
 
 
+def middle_box(layers: Sequence[Layer], input_size: int) -> Box:
+    """The field of the unit in row ⌊n/2⌋, column ⌊n/2⌋ of the last layer's n x n map.
+
+    Args:
+        layers: at least one.
+        input_size: height and width of the picture in pixels.
+
+    Raises:
+        ValueError: if there is no layer or `input_size` is not positive.
+
+    >>> middle_box(PRESETS["mobilenet_v2"][:1], 224)
+    (111, 111, 114, 114)
+    """
+    _check_layers(layers)
+    middle = output_sizes(layers, input_size)[-1] // 2
+    return receptive_fields(layers)[-1].box(middle, middle)
+
+
 def outside_share(box: Box, image_size: tuple[int, int]) -> float:
     """Share of a field that lies beyond the borders of an image of (height, width) pixels.
 
@@ -258,25 +276,36 @@ def outside_share(box: Box, image_size: tuple[int, int]) -> float:
 _TEXT = re.compile(r"(\d{1,4})(?:s(\d{1,4}))?(?:d(\d{1,4}))?(?:p(\d{1,4}))?", re.ASCII)
 
 
-def write_layers(layers: Sequence[Layer]) -> str:
-    """Layers as short text without their names: kernel, then s, d and p where not the default.
+def write_stack(layers: Sequence[Layer]) -> str:
+    """Layers as short text: the name of the preset that they are, or else their numbers.
 
-    >>> write_layers([Layer(7, stride=2, padding=3), Layer(3, dilation=2)])
+    Kernel, then s, d and p where they are not the default; names of layers are left out.
+
+    >>> write_stack([Layer(7, stride=2, padding=3), Layer(3, dilation=2)])
     '7s2p3_3d2'
+    >>> write_stack(PRESETS["vgg16"])
+    'vgg16'
     """
-    return "_".join(map(_written, layers))
+    text = "_".join(map(_written, layers))
+    same = (name for name, preset in PRESETS.items() if "_".join(map(_written, preset)) == text)
+    return next(same, text)
 
 
-def read_layers(text: str) -> list[Layer]:
-    """The layers that `write_layers` has written.
+def read_stack(text: str) -> list[Layer]:
+    """The layers that `write_stack` has written; without names they are numbered.
 
     Raises:
-        ValueError: if the text is not made of layers.
+        ValueError: if the text is neither a preset's name nor made of layers.
 
-    >>> read_layers("7s2p3_3d2")[1].dilation
-    2
+    >>> read_stack("7s2p3_3d2")[1]
+    Layer(kernel_size=3, stride=1, padding=0, dilation=2, name='2')
+    >>> read_stack("vgg16")[0].name
+    'conv1_1'
     """
-    return [_read(part) for part in text.split("_")] if text else []
+    if text in PRESETS:
+        return list(PRESETS[text])
+    parts = text.split("_") if text else []
+    return [_read(part, str(place)) for place, part in enumerate(parts, start=1)]
 
 
 def _written(layer: Layer) -> str:
@@ -285,12 +314,12 @@ def _written(layer: Layer) -> str:
     return f"{layer.kernel_size}{more}"
 
 
-def _read(text: str) -> Layer:
+def _read(text: str, name: str) -> Layer:
     found = _TEXT.fullmatch(text)
     if not found:
         raise ValueError(f"text has {text[:20]!r}: a layer such as '3s2d1p1' is needed")
     kernel, stride, dilation, padding = found.groups()
-    return Layer(int(kernel), int(stride or 1), int(padding or 0), int(dilation or 1))
+    return Layer(int(kernel), int(stride or 1), int(padding or 0), int(dilation or 1), name)
 
 
 # ---------------------------------------------------------------- which pixels are touched
@@ -353,10 +382,17 @@ def touch_map(
 
 @dataclass(frozen=True)
 class Touched:
-    """How many pixels of a field are used at least once, and how often the most used one is."""
+    """How many pixels of a field are used at least once, and how often the most used one is.
+
+    Attributes:
+        touched, untouched: pixels on both axes.
+        share: of the untouched ones among all.
+        most: paths to the most used pixel.
+    """
 
     touched: int
     untouched: int
+    share: float
     most: int
 
 
@@ -367,22 +403,10 @@ def count_touched(counts: Int[Tensor, "size"]) -> Touched:
         counts: as `touch_counts` gives them, exact.
 
     >>> count_touched(torch.tensor([1, 0, 2, 0, 1]))
-    Touched(touched=9, untouched=16, most=4)
+    Touched(touched=9, untouched=16, share=0.64, most=4)
     """
-    touched = int((counts > 0).sum()) ** 2
-    return Touched(touched, len(counts) ** 2 - touched, int(counts.max()) ** 2)
-
-
-def untouched_share(counts: Int[Tensor, "size"] | Float[Tensor, "size"]) -> float:
-    """Share of the field's pixels, on both axes, that no path leads to: the holes of the grid.
-
-    Args:
-        counts: as `touch_counts` gives them.
-
-    >>> untouched_share(torch.tensor([1, 0, 1, 0, 1]))
-    0.64
-    """
-    return 1 - (int((counts > 0).sum()) / len(counts)) ** 2
+    touched, pixels = int((counts > 0).sum()) ** 2, len(counts) ** 2
+    return Touched(touched, pixels - touched, 1 - touched / pixels, int(counts.max()) ** 2)
 
 
 @dataclass(frozen=True)
@@ -405,7 +429,7 @@ def hdc_check(dilations: Sequence[int], kernel_size: int = 3) -> HdcCheck:
 
     M_i = max(M_{i+1} - 2 r_i, 2 r_i - M_{i+1}, r_i), beginning with M_n = r_n; M_2 <= K is asked
     for, and dilations without a common factor. The rule is a guide: dilations may pass and leave a
-    few holes near the border, which `untouched_share` counts.
+    few holes near the border, which `count_touched` counts.
 
     Args:
         dilations: r_1 to r_n, two or more, each at least 1.
@@ -435,12 +459,13 @@ def hdc_check(dilations: Sequence[int], kernel_size: int = 3) -> HdcCheck:
     return HdcCheck(tuple(gaps), factor, gaps[0] <= kernel_size and factor == 1)
 
 
-def tap_boxes(layer: Layer, stride: int) -> list[Box]:
-    """The cells that the unit above the first cell of a feature map taps, in input pixels.
+def tap_boxes(layer: Layer, stride: int, row: int = 0, column: int = 0) -> list[Box]:
+    """The cells of a feature map that a unit taps, in input pixels; its own is the middle one.
 
     Args:
-        layer: with an odd kernel, so that it has a middle.
+        layer: with an odd kernel, so that it has a middle, and stride 1.
         stride: side of a cell of the map that the layer reads, in pixels, at least 1.
+        row, column: of the unit's own cell.
 
     Raises:
         ValueError: if the kernel is even or `stride` is not positive.
@@ -454,8 +479,9 @@ def tap_boxes(layer: Layer, stride: int) -> list[Box]:
         raise ValueError(f"kernel_size is {layer.kernel_size}: an odd number is needed")
     _check_count(stride, "stride")
     reach = layer.extent // 2
-    places = [tap * stride for tap in range(-reach, reach + 1, layer.dilation)]
-    return [(x, y, x + stride, y + stride) for y in places for x in places]
+    taps = range(-reach, reach + 1, layer.dilation)
+    ys, xs = ([(place + tap) * stride for tap in taps] for place in (row, column))
+    return [(x, y, x + stride, y + stride) for y in ys for x in xs]
 
 
 def count_inside(boxes: Sequence[Box], image_size: tuple[int, int]) -> int:
@@ -480,6 +506,9 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "tanh": (torch.tanh, 5 / 3),
 }
 """Activation and the gain that keeps a signal's size through random layers (`nn.init`)."""
+
+WEIGHTS = ("normal", "uniform")
+"""How `effective_receptive_field` sets weights."""
 
 
 def effective_receptive_field(
@@ -523,7 +552,7 @@ def effective_receptive_field(
     _check_count(draws, "draws")
     _check_count(channels, "channels")
     _check_choice(activation, ACTIVATIONS, "activation")
-    _check_choice(weights, ("normal", "uniform"), "weights")
+    _check_choice(weights, WEIGHTS, "weights")
     generator = generator or torch.Generator(device or "cpu").manual_seed(0)
     drawn_on = generator.device
     function, gain = ACTIVATIONS[activation]
@@ -592,25 +621,69 @@ def path_std(layers: Sequence[Layer]) -> float:
     return math.sqrt(variance)
 
 
+def expected_size(layers: Sequence[Layer], weights: str = "normal") -> float:
+    """The `effective_size` of a deep linear network, as the law of the square root has it.
+
+    Paths end normally distributed with standard deviation σ, see `path_std`. With uniform weights
+    the gradient does, too; with normal ones its size goes like the root of the paths, which is √2
+    times as wide. It exceeds the share t of its largest value on a disc of area -2π σ² ln t. Where
+    all dilations share a factor f, only one pixel in f² of the disc is touched at all.
+
+    Args:
+        layers: at least one.
+        weights: as `effective_receptive_field` takes them.
+
+    Raises:
+        ValueError: if there is no layer or `weights` is unknown.
+
+    >>> round(expected_size([Layer(3)] * 24, weights="uniform"), 1)
+    17.6
+    """
+    _check_layers(layers)
+    _check_choice(weights, WEIGHTS, "weights")
+    widening = math.sqrt(2) if weights == "normal" else 1.0
+    factor = math.gcd(*(layer.dilation for layer in layers))
+    return path_std(layers) * widening * math.sqrt(-2 * math.pi * math.log(TWO_SIGMA)) / factor
+
+
+def cycle_layers(depth: int, dilations: Sequence[int] = (1,), kernel_size: int = 3) -> list[Layer]:
+    """A stack of `depth` layers that take their dilations in turn.
+
+    Raises:
+        ValueError: if `depth` is negative, there is no dilation, or a number is out of its range.
+
+    >>> [layer.dilation for layer in cycle_layers(4, dilations=[1, 2, 5])]
+    [1, 2, 5, 1]
+    """
+    if depth < 0:
+        raise ValueError(f"depth is {depth}: at least 0 is needed")
+    if not dilations:
+        raise ValueError("dilations has no entry: at least 1 is needed")
+    places = range(depth)
+    return [Layer(kernel_size, dilation=dilations[n % len(dilations)]) for n in places]
+
+
 @dataclass(frozen=True)
 class DepthSweep:
-    """Field sizes of stacks of like layers, in pixels, for each number of layers.
+    """Field sizes of stacks that differ in their number of layers, in pixels.
 
     Attributes:
         depth: number of layers.
         theoretical: size of the field.
         effective: as `effective_size` has it.
+        expected: as `expected_size` has it.
     """
 
     depth: Int[Tensor, "n"]
     theoretical: Int[Tensor, "n"]
     effective: Float[Tensor, "n"]
+    expected: Float[Tensor, "n"]
 
 
 def sweep_depth(
     depths: Sequence[int],
+    dilations: Sequence[int] = (1,),
     kernel_size: int = 3,
-    dilation: int = 1,
     activation: str = "linear",
     weights: str = "normal",
     seed: int = 0,
@@ -618,11 +691,11 @@ def sweep_depth(
     *,
     device: torch.device | str | None = None,
 ) -> DepthSweep:
-    """Theoretical and effective size of stacks of like layers, for several numbers of layers.
+    """Theoretical and effective size of the stacks of `cycle_layers`, for several depths.
 
     Args:
         depths: numbers of layers, each at least 1.
-        kernel_size, dilation: of every layer.
+        dilations, kernel_size: of the layers.
         activation, weights, draws: as `effective_receptive_field` takes them.
         seed: of the draws at each depth.
         device: of the result.
@@ -636,19 +709,21 @@ def sweep_depth(
     >>> sweep.theoretical.tolist(), sweep.effective.round().tolist()
     ([9, 33], [7.0, 15.0])
     """
-    layer, theoretical, effective = Layer(kernel_size, dilation=dilation), [], []
+    theoretical, effective, expected = [], [], []
     for depth in depths:
-        layers = [layer] * depth
+        layers = cycle_layers(depth, dilations, kernel_size)
         generator = torch.Generator(device or "cpu").manual_seed(seed)
         gradient = effective_receptive_field(
             layers, generator, draws, activation=activation, weights=weights
         )
-        effective.append(effective_size(gradient))
         theoretical.append(len(gradient))
+        effective.append(effective_size(gradient))
+        expected.append(expected_size(layers, weights))
     return DepthSweep(
         depth=torch.tensor(depths, device=device, dtype=torch.int64),
         theoretical=torch.tensor(theoretical, device=device, dtype=torch.int64),
         effective=torch.tensor(effective, device=device, dtype=torch.float32),
+        expected=torch.tensor(expected, device=device, dtype=torch.float32),
     )
 
 
@@ -693,9 +768,11 @@ def network_receptive_field(
         maps = features[: block + 1](picture)
         unit = maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2]
         mixes = torch.randn(draws, len(unit), generator=generator, device=generator.device)
-        (gradients,) = torch.autograd.grad(unit, picture, mixes.to(unit), is_grads_batched=True)
-    sizes: Tensor = gradients[:, 0].abs().mean(dim=0).sum(dim=0)
-    return sizes
+        total = torch.zeros_like(picture)
+        for mix in mixes.to(unit):
+            (gradient,) = torch.autograd.grad(unit, picture, mix, retain_graph=True)
+            total += gradient.abs()
+    return total[0].sum(dim=0) / draws
 
 
 def untrained(

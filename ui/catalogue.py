@@ -26,6 +26,7 @@ class Concept:
 
 
 CONCEPTS = (
+    Concept("receptive_field", "layers", ":material/center_focus_strong:", thumbnail="trained"),
     Concept("activations", "layers", ":material/show_chart:", thumbnail="curves"),
     Concept("softmax_temperature", "training", ":material/thermostat:", thumbnail="soften"),
     Concept("attention_maps", "attention", ":material/visibility:", thumbnail="patches"),

@@ -11,9 +11,11 @@ from ui.language import translate as _
 from ui.live.bars import bars_serial, bars_values, live_bars, set_bars
 from ui.live.bars import written as written_bars
 from ui.live.slider import live_slider, move, released_value, serial, slider_value
+from ui.table import Format, editable_table
 
 _CHOICES = "controls.choices"
 _SAID = "controls.said"
+_LONGEST_TABLE = 1000
 
 
 def value(topic: str) -> Any:
@@ -185,6 +187,37 @@ class Controls:
                 on_change=self._choose,
                 args=(key,),
             )
+
+    def editor(
+        self, label: str, default: str, form: Format, *, key: str, add: str, place: Any = None
+    ) -> str:
+        """A table to edit, kept in the URL as the text that `form` makes of its rows.
+
+        Args:
+            label: what it is, for screen readers.
+            default: the text to begin with.
+            add: the button that repeats the last row.
+            place: where to draw it, by default among the controls.
+        """
+
+        def read(asked: str) -> str:
+            try:
+                form.parse(asked)
+            except ValueError:
+                return default
+            return asked
+
+        text = self._kept(key, default, read, longest=_LONGEST_TABLE)
+        name = self.topic(key)
+        self._defaults[key] = default
+
+        def accept(changed: str) -> None:
+            st.session_state[_CHOICES][name] = changed
+            self.rerun()
+
+        with place or self._place:
+            editable_table(text, form, accept, key=name, label=label, add=add)
+        return text
 
     def presets(self, presets: Mapping[str, Mapping[str, Any]]) -> None:
         """Buttons that set several controls at once. Call it before the controls are drawn."""

@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,24 +27,26 @@ from explainers.receptive_field import (
     concentric_boxes,
     count_inside,
     count_touched,
+    cycle_layers,
     describe_stack,
     dilate,
     effective_receptive_field,
     effective_size,
+    expected_size,
     hdc_check,
+    middle_box,
     network_receptive_field,
     output_sizes,
     outside_share,
     path_std,
-    read_layers,
+    read_stack,
     receptive_fields,
     sweep_depth,
     tap_boxes,
     touch_counts,
     touch_map,
-    untouched_share,
     untrained,
-    write_layers,
+    write_stack,
 )
 
 STACKS = st.lists(
@@ -269,12 +272,22 @@ def test_dilated_layers_keep_their_maps(factor):
 
 @given(STACKS)
 def test_what_is_written_reads_the_same(layers):
-    assert read_layers(write_layers(layers)) == layers
+    read = read_stack(write_stack(layers))
+    assert [replace(layer, name="") for layer in read] == layers
+    assert [layer.name for layer in read] == [str(n) for n in range(1, len(layers) + 1)]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_written_by_their_names(name):
+    layers = PRESETS[name]
+    assert write_stack(layers) == write_stack([replace(at, name="") for at in layers]) == name
+    assert read_stack(name) == layers
+    assert write_stack(layers[1:]) != name
 
 
 def test_defaults_are_left_out_of_the_text():
-    assert write_layers([Layer(3), Layer(2, stride=2, name="pool")]) == "3_2s2"
-    assert read_layers("") == []
+    assert write_stack([Layer(3), Layer(2, stride=2, name="pool")]) == "3_2s2"
+    assert read_stack("") == []
 
 
 @pytest.mark.parametrize(
@@ -282,7 +295,7 @@ def test_defaults_are_left_out_of_the_text():
 )
 def test_text_that_is_no_stack(text):
     with pytest.raises(ValueError, match="needed"):
-        read_layers(text)
+        read_stack(text)
 
 
 # ---------------------------------------------------------------- touch counts
@@ -303,15 +316,14 @@ def test_counts_are_the_number_of_paths(layers):
 def test_counts_of_the_dilated_stacks():
     gridding = touch_counts(PRESETS["gridding_2_2_2"])
     assert gridding.tolist() == [1, 0, 3, 0, 6, 0, 7, 0, 6, 0, 3, 0, 1]
-    assert untouched_share(gridding) == pytest.approx(1 - 49 / 169)
     for filled in ("hdc_1_2_5", "dilated_1_2_4"):
-        assert untouched_share(touch_counts(PRESETS[filled])) == 0
+        assert count_touched(touch_counts(PRESETS[filled])).untouched == 0
     # 3 dense layers have as many weights as 3 dilated ones and see 49 pixels instead of 169.
     dense = touch_counts([Layer(3)] * 3)
     assert dense.tolist() == [1, 3, 6, 7, 6, 3, 1]
     assert dense.sum() == gridding.sum() == 27
-    assert count_touched(gridding) == Touched(49, 120, 49)
-    assert count_touched(dense) == Touched(49, 0, 49)
+    assert count_touched(gridding) == Touched(49, 120, 1 - 49 / 169, 49)
+    assert count_touched(dense) == Touched(49, 0, 0.0, 49)
 
 
 def test_a_stride_wider_than_the_kernel_leaves_holes():
@@ -339,7 +351,7 @@ def test_counts_lie_where_they_are_asked_for(device, dtype):
 def test_one_pixel():
     counts = touch_counts([Layer(1)])
     assert counts.tolist() == [1]
-    assert untouched_share(counts) == 0
+    assert count_touched(counts) == Touched(1, 0, 0.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +373,7 @@ def test_hdc_rule(dilations, kernel_size, check):
 
 def test_the_rule_and_the_counts_agree_on_the_papers_examples():
     def holes(dilations):
-        return untouched_share(touch_counts([Layer(3, dilation=d) for d in dilations]))
+        return count_touched(touch_counts([Layer(3, dilation=d) for d in dilations])).share
 
     assert holes([1, 2, 5]) == 0
     assert holes([1, 2, 9]) > 0
@@ -384,11 +396,7 @@ def test_taps_of_aspp():
 def test_at_a_large_rate_only_the_middle_tap_is_left():
     # Chen et al., 2017, "Rethinking", figure 4: on a 65 x 65 map a rate near 65 leaves 1 of 9.
     def valid(rate, row, column):
-        boxes = [
-            (x1 + column, y1 + row, x2 + column, y2 + row)
-            for x1, y1, x2, y2 in tap_boxes(Layer(3, dilation=rate), stride=1)
-        ]
-        return count_inside(boxes, (65, 65))
+        return count_inside(tap_boxes(Layer(3, dilation=rate), 1, row, column), (65, 65))
 
     assert valid(1, 32, 32) == valid(32, 32, 32) == 9
     assert valid(33, 32, 32) == valid(65, 0, 0) == 1
@@ -506,21 +514,39 @@ def test_path_std_is_that_of_the_counts(layers):
 def test_the_law_of_the_square_root(weights, draws, widening):
     sweep = sweep_depth([10, 40], draws=draws, weights=weights)
     assert sweep.theoretical.tolist() == [21, 81]
+    assert sweep.expected[1] / sweep.expected[0] == 2
     ratio = (sweep.effective[1] / sweep.effective[0]).item()
     assert ratio == pytest.approx(2, rel=0.12)
-    disc = math.sqrt(-2 * math.log(TWO_SIGMA) * math.pi)  # of a normal distribution with σ = 1
-    wanted = disc * widening * math.sqrt(40 * (3**2 - 1) / 12)
-    assert sweep.effective[1].item() == pytest.approx(wanted, rel=0.12)
+    # The touch map of 40 layers, or its root, above the threshold: counted.
+    counts = touch_map(touch_counts([Layer(3)] * 40, dtype=torch.float64))
+    counted = effective_size(counts ** (1 / widening**2))
+    assert sweep.expected[1].item() == pytest.approx(counted, rel=0.03)
+    assert sweep.effective[1].item() == pytest.approx(counted, rel=0.12)
+
+
+def test_a_common_factor_of_the_dilations_spreads_the_same_pixels():
+    dense, spread = (sweep_depth([12], [d], weights="uniform", draws=1) for d in (1, 2))
+    assert spread.theoretical.item() == 2 * dense.theoretical.item() - 1
+    assert spread.effective == dense.effective
+    assert spread.expected == dense.expected
+
+
+def test_dilations_without_a_common_factor_widen_the_effective_field():
+    layers = cycle_layers(12, [1, 2, 5])
+    assert [layer.dilation for layer in layers] == [1, 2, 5] * 4
+    counted = effective_size(touch_map(touch_counts(layers)).double())
+    assert expected_size(layers, "uniform") == pytest.approx(counted, rel=0.05)
 
 
 def test_a_sweep_is_the_single_calls():
-    sweep = sweep_depth([3, 1], 2, dilation=3, seed=5, activation="relu", draws=3)
+    sweep = sweep_depth([3, 1], [3, 1], kernel_size=2, seed=5, activation="relu", draws=3)
     for place, depth in enumerate([3, 1]):
-        layers = [Layer(2, dilation=3)] * depth
+        layers = [Layer(2, dilation=3), Layer(2), Layer(2, dilation=3)][:depth]
         single = effective_receptive_field(layers, generator(5), draws=3, activation="relu")
         assert sweep.effective[place].item() == pytest.approx(effective_size(single))
         assert sweep.theoretical[place] == receptive_fields(layers)[-1].size
     assert sweep_depth([]).effective.shape == (0,)
+    assert cycle_layers(0) == []
 
 
 # ---------------------------------------------------------------- a trained network
@@ -539,9 +565,7 @@ def photo():
 @pytest.mark.parametrize("block", [0, 1, 3, 6])
 def test_mobilenets_blocks_see_what_the_preset_says(features, photo, block):
     gradient = network_receptive_field(features, photo, block, draws=2)
-    fields = receptive_fields(PRESETS["mobilenet_v2"])
-    middle = output_sizes(PRESETS["mobilenet_v2"], 224)[block] // 2
-    assert extent_of(gradient > 0) == fields[block].box(middle, middle)
+    assert extent_of(gradient > 0) == middle_box(PRESETS["mobilenet_v2"][: block + 1], 224)
 
 
 def test_mobilenets_maps_are_as_large_as_the_preset_says(features):
@@ -585,9 +609,8 @@ def test_random_weights_normalize_the_photo(features, photo):
 @pytest.mark.parametrize("block", [1, 6])
 def test_random_weights_see_the_same_box(features, photo, block):
     drawn = untrained(features, photo)
-    middle = output_sizes(PRESETS["mobilenet_v2"], 224)[block] // 2
-    box = receptive_fields(PRESETS["mobilenet_v2"])[block].box(middle, middle)
-    assert extent_of(network_receptive_field(drawn, photo, block, draws=2) > 0) == box
+    gradient = network_receptive_field(drawn, photo, block, draws=2)
+    assert extent_of(gradient > 0) == middle_box(PRESETS["mobilenet_v2"][: block + 1], 224)
 
 
 def test_the_trained_networks_own_weights_stay_as_they_are(features, photo):
@@ -638,9 +661,15 @@ def test_a_layer_of_nonsense(options, message):
         (lambda: effective_size(torch.zeros(0, 3)), "gradient has shape"),
         (lambda: effective_size(torch.ones(2, 2), threshold=1), "threshold is 1"),
         (lambda: sweep_depth([0]), "layers has no entry"),
+        (lambda: cycle_layers(-1), "depth is -1"),
+        (lambda: cycle_layers(2, []), "dilations has no entry"),
+        (lambda: expected_size([]), "layers has no entry"),
+        (lambda: expected_size([Layer(3)], "zeros"), "weights is 'zeros'"),
         (lambda: describe_stack([], (5, 5)), "layers has no entry"),
         (lambda: describe_stack([Layer(3)], (0, 5)), "input_size"),
         (lambda: dilate([Layer(3)], 0), "factor"),
+        (lambda: middle_box([], 9), "layers has no entry"),
+        (lambda: middle_box([Layer(3)], 0), "input_size"),
     ],
 )
 def test_bad_input_is_named(call, message):
