@@ -409,7 +409,8 @@ def curve(
     chosen = _named(activation)
     _check_span(low, high)
     _check_count(points, "points", least=2)
-    x = torch.linspace(low, high, points, device=device, dtype=dtype)
+    place = torch.arange(points, device=device, dtype=dtype)
+    x = low + place * (high - low) / (points - 1)  # hits 0 where linspace may miss it by rounding
     return Curve(x, chosen(x, **parameters), chosen.derivative(x, **parameters))
 
 

@@ -135,7 +135,13 @@ def curves(found: Mapping[str, Curve], translate: Translate) -> go.Figure:
         [*above, *below],
         560,
         hovermode="x unified",
-        xaxis={"title": {"text": _("Input x")}, "range": [-5, 5], "anchor": "y2", **spike},
+        xaxis={
+            "title": {"text": _("Input x")},
+            "range": [-5, 5],
+            "anchor": "y2",
+            "hoverformat": ".2f",
+            **spike,
+        },
         yaxis={"title": {"text": _("Output f(x)")}, "domain": [0.42, 1], "range": [-2.6, 5]},
         yaxis2={"title": {"text": _("Slope f′(x)")}, "domain": [0, 0.36], "range": [-0.35, 1.65]},
     )

@@ -402,6 +402,12 @@ def test_a_curve_holds_values_and_slopes(device, dtype):
     assert_close(found.slope, ACTIVATIONS["swish"].derivative(x, beta=2.0))
 
 
+def test_a_curve_reaches_both_ends_and_hits_zero(dtype, device):
+    x = curve("tanh", -5, 5, 401, device=device, dtype=dtype).x
+    assert x[[0, 200, 400]].tolist() == [-5, 0, 5]
+    assert x.diff().min() > 0
+
+
 # ---------------------------------------------------------------- signals
 
 
