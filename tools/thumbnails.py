@@ -39,9 +39,9 @@ def open_concept(browser: Browser, server: str, concept: str) -> Page:
     return settle(page)
 
 
-def thumbnail(page: Page, step: str) -> Image.Image:
+def thumbnail(page: Page, concept: Concept) -> Image.Image:
     """The step's first picture: a photo fills the thumbnail, a chart has no ground of its own."""
-    picture = first_picture(page, step)
+    picture = first_picture(page, concept.id, concept.thumbnail)
     if "live-plot" in picture.get_attribute("class"):
         drawn = picture.evaluate(DRAW_CHART, [*SIZE, GREY]).partition(",")[2]
         return Image.open(io.BytesIO(base64.b64decode(drawn)))
@@ -50,11 +50,12 @@ def thumbnail(page: Page, step: str) -> Image.Image:
     return ImageOps.fit(shot, SIZE, Image.Resampling.LANCZOS, bleed=0.004, centering=(0.5, 0))
 
 
-def first_picture(page: Page, step: str) -> Locator:
-    parts = page.get_by_test_id("stVerticalBlock").filter(has=heading(page, step))
-    picture = parts.last.locator(".stage-frame, .live-plot").first
-    page.wait_for_function(DRAWN, arg=picture.element_handle())
-    return picture
+def first_picture(page: Page, concept: str, step: str) -> Locator:
+    drawn = page.locator(f".st-key-step-{concept}-{step}").locator(".stage-frame, .live-plot")
+    drawn.first.scroll_into_view_if_needed()
+    page.wait_for_function(DRAWN, arg=drawn.first.element_handle())
+    settle(page)
+    return drawn.first
 
 
 def heading(page: Page, step: str) -> Locator:
@@ -75,13 +76,13 @@ def save(image: Image.Image, path: Path, most_bytes: int = MOST_BYTES) -> None:
 
 def draw(browser: Browser, server: str, concept: Concept) -> None:
     page = open_concept(browser, server, concept.id)
-    save(thumbnail(page, concept.thumbnail), THUMBNAILS / f"{concept.id}.webp")
+    save(thumbnail(page, concept), THUMBNAILS / f"{concept.id}.webp")
     page.close()
 
 
 def draw_readme(browser: Browser, server: str) -> None:
     page = open_concept(browser, server, README.stem)
-    first_picture(page, README_STEP)
+    first_picture(page, README.stem, README_STEP)
     heading(page, README_STEP).evaluate("heading => heading.scrollIntoView()")
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     save(shot, README, most_bytes=200_000)
