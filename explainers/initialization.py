@@ -669,12 +669,12 @@ class Fate:
     exploded: Int[Tensor, "*rows"]
 
 
-def fates(std: Float[Tensor, "*rows depth"]) -> Fate:
+def fates(std: Float[Tensor, "*rows depth"], backward: bool = False) -> Fate:
     """Where signals die or explode.
 
     Args:
-        std: standard deviations in the order in which the signal meets the layers: for gradients
-            flipped, the top layer first.
+        std: standard deviations, those of the first layer first.
+        backward: whether the signal comes from the last layer, as gradients do.
 
     Raises:
         ValueError: if there is no layer, or a standard deviation is negative or NaN.
@@ -686,11 +686,49 @@ def fates(std: Float[Tensor, "*rows depth"]) -> Fate:
         raise ValueError(f"std has shape {list(std.shape)}: at least one layer is needed")
     if not (std >= 0).all():
         raise ValueError(f"std has a minimum of {std.min().item()}: 0 or more is needed")
+    std = std.flip(-1) if backward else std
     return Fate(_first(std < DEAD), _first(std > EXPLODED))
 
 
 def _first(found: Bool[Tensor, "*rows depth"]) -> Int[Tensor, "*rows"]:
     return (found.int().argmax(dim=-1) + 1).where(found.any(dim=-1), 0)
+
+
+def count_kept(forward: Fate, backward: Fate) -> int:
+    """How many networks lose neither their signal nor their gradient.
+
+    >>> lost, kept = fates(torch.tensor([[1.0, 0.0], [1.0, 1.0]])), fates(torch.ones(2, 2))
+    >>> count_kept(lost, kept)
+    1
+    """
+    events = (forward.died, forward.exploded, backward.died, backward.exploded)
+    return int(torch.stack([event == 0 for event in events]).all(dim=0).sum())
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What arrives at both ends of a network.
+
+    Attributes:
+        last_activation, first_gradient: standard deviations.
+        zero_share: share of the last layer's activations that are exactly 0.
+        saturated: share of the last layer's units with a slope below 0.01 in size.
+    """
+
+    last_activation: float
+    first_gradient: float
+    zero_share: float
+    saturated: float
+
+
+def ends(sent: Propagation) -> Ends:
+    """What arrives at both ends.
+
+    >>> ends(propagate(torch.ones(2, 3), 4, "zeros", "tanh", torch.Generator()))
+    Ends(last_activation=0.0, first_gradient=0.0, zero_share=1.0, saturated=0.0)
+    """
+    last, first = sent.activation_std[-1], sent.gradient_std[0]
+    return Ends(float(last), float(first), float(sent.zero_share[-1]), float(sent.saturated[-1]))
 
 
 @dataclass(frozen=True)
@@ -710,6 +748,17 @@ class VarianceLaw:
     input_square: float
     predicted: float
     measured: float
+
+
+def predicted_variance(spread: Spread) -> Float[Tensor, "*rows depth"]:
+    """Var(y) of every layer by the law fan_in · Var(w) · E[x²]; 0 where weights are constant.
+
+    >>> seed = torch.Generator().manual_seed(0)
+    >>> predicted_variance(propagate(torch.ones(2, 8), 1, "normal", "relu", seed))
+    tensor([8.])
+    """
+    predicted = spread.fan_in * spread.weight_variance * spread.input_square
+    return predicted.where(spread.weight_variance > 0, 0)
 
 
 def variance_law(spread: Spread, layer: int) -> VarianceLaw:
@@ -736,11 +785,10 @@ def variance_law(spread: Spread, layer: int) -> VarianceLaw:
         raise ValueError(f"spread has shape {list(spread.fan_in.shape)}: one network is needed")
     if not 1 <= layer <= len(spread.fan_in):
         raise ValueError(f"layer is {layer}, allowed are 1 to {len(spread.fan_in)}")
-    fan_in = int(spread.fan_in[layer - 1])
-    columns = (spread.weight_variance, spread.input_square, spread.sum_variance)
-    variance, square, measured = (float(column[layer - 1]) for column in columns)
-    predicted = fan_in * variance * square if variance else 0.0
-    return VarianceLaw(fan_in, variance, square, predicted, measured)
+    columns = (spread.weight_variance, spread.input_square, predicted_variance(spread))
+    variance, square, predicted = (float(column[layer - 1]) for column in columns)
+    measured = float(spread.sum_variance[layer - 1])
+    return VarianceLaw(int(spread.fan_in[layer - 1]), variance, square, predicted, measured)
 
 
 # ---------------------------------------------------------------- a photo through a network

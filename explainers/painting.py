@@ -33,7 +33,8 @@ class TrainingState:
         steps: updates at which the losses were measured, up to `step`.
         losses: mean squared error over the whole picture, in units of its range from -1 to 1; inf
             from where a network has exploded.
-        pictures: what the networks paint; mid-grey if exploded.
+        photo: what they are to paint.
+        pictures: what they paint; mid-grey if exploded.
         first_weights: weights of the first layer; the last finite ones if exploded.
         distinct_units: units of the first layer whose weights differ from those of all before.
         exploded: whether a number beyond all limits ended the network's training.
@@ -42,6 +43,7 @@ class TrainingState:
     step: int
     steps: Int[Tensor, "measured"]
     losses: Float[Tensor, "schemes measured"]
+    photo: UInt8[Tensor, "height width 3"]
     pictures: UInt8[Tensor, "schemes height width 3"]
     first_weights: Float[Tensor, "schemes units inputs"]
     distinct_units: Int[Tensor, "schemes"]
@@ -127,7 +129,8 @@ def train_schemes(
                 step=step,
                 steps=torch.tensor([at for at, _ in measured], device=picture.device),
                 losses=torch.stack([loss for _, loss in measured], dim=1),
-                pictures=_as_pictures(painted, exploded, picture.shape[1:]),
+                photo=_as_pictures(colours[None], picture)[0],
+                pictures=_as_pictures(painted.masked_fill(exploded[:, None, None], 0), picture),
                 first_weights=parameters[0],
                 distinct_units=_distinct_rows(parameters[0]),
                 exploded=exploded,
@@ -191,10 +194,10 @@ def _gradients(
 
 
 def _as_pictures(
-    painted: Float[Tensor, "schemes n 3"], exploded: Bool[Tensor, "schemes"], size: Sequence[int]
-) -> UInt8[Tensor, "schemes height width 3"]:
-    shown = painted.masked_fill(exploded[:, None, None], 0).clamp(-1, 1)
-    return ((shown + 1) * 127.5).round().to(torch.uint8).reshape(len(shown), *size, 3)
+    painted: Float[Tensor, "pictures n 3"], like: Float[Tensor, "3 height width"]
+) -> UInt8[Tensor, "pictures height width 3"]:
+    levels = ((painted.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return levels.reshape(len(painted), *like.shape[1:], 3)
 
 
 def _distinct_rows(weights: Float[Tensor, "schemes units inputs"]) -> Int[Tensor, "schemes"]:

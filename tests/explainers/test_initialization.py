@@ -393,6 +393,11 @@ def test_fates_table():
     assert found.exploded.tolist() == [0, 0, 0, 0, 2]
 
 
+def test_fates_of_gradients_are_counted_from_the_top():
+    found = fates(torch.tensor([0.0, DEAD / 2, 1.0, 2 * EXPLODED]), backward=True)
+    assert (found.died, found.exploded) == (3, 1)
+
+
 class TestVarianceLaw:
     @pytest.mark.parametrize("scheme", ["normal", "uniform_fan_in", "xavier_uniform", "orthogonal"])
     @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])

@@ -1,0 +1,535 @@
+"""Figures of the Initialization page. `translate` gives each label in the page's language."""
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from PIL import Image
+from torch import Tensor
+
+from explainers.initialization import (
+    DEAD,
+    EXPLODED,
+    HISTOGRAM_LIMIT,
+    Fate,
+    PhotoMaps,
+    Propagation,
+    Spread,
+    VarianceLaw,
+)
+from explainers.painting import TrainingState
+from figures.style import (
+    CATEGORIES,
+    CHOSEN,
+    IGNORED,
+    MAGNITUDE,
+    NEGATIVE,
+    POSITIVE,
+    SIGNED,
+    TEMPLATE,
+    figure,
+    horizontal,
+)
+
+Translate = Callable[[str], str]
+
+LOOKS = {
+    "zeros": (IGNORED, "solid"),
+    "constant": (IGNORED, "dash"),
+    "normal": (CATEGORIES[5], "solid"),
+    "uniform_fan_in": (CATEGORIES[3], "dash"),
+    "xavier_uniform": (CATEGORIES[1], "dash"),
+    "xavier_normal": (CATEGORIES[1], "solid"),
+    "kaiming_uniform": (CATEGORIES[0], "dash"),
+    "kaiming_normal": (CATEGORIES[0], "solid"),
+    "orthogonal": (CATEGORIES[2], "solid"),
+}
+"""Colour and line of each scheme; uniform ones are dashed."""
+
+LOWEST, HIGHEST = 1e-9, 1e9
+"""What lies beyond is drawn at the edge."""
+
+RIDGES = 16
+
+
+def scheme_names(translate: Translate) -> dict[str, str]:
+    """How the schemes are called.
+
+    >>> scheme_names(str)["xavier_normal"]
+    'Xavier normal'
+    """
+    _ = translate
+    return {
+        "zeros": _("Zeros"),
+        "constant": _("Constant 0.01"),
+        "normal": _("Normal N(0, 1)"),
+        "uniform_fan_in": _("Uniform ±1/√fan_in"),
+        "xavier_uniform": _("Xavier uniform"),
+        "xavier_normal": _("Xavier normal"),
+        "kaiming_uniform": _("Kaiming uniform"),
+        "kaiming_normal": _("Kaiming normal"),
+        "orthogonal": _("Orthogonal"),
+    }
+
+
+def told(number: float) -> str:
+    """A size over many orders of magnitude, in two or three digits.
+
+    >>> [told(n) for n in (0.0, 2e-17, 0.0123, 1.5, 123456.0, float("inf"))]
+    ['0', '2e-17', '0.012', '1.5', '1.2e5', '∞']
+    """
+    if number == 0 or number == float("inf"):
+        return "∞" if number else "0"
+    if 1e-3 <= number < 1e4:
+        return f"{number:.2g}" if number < 100 else f"{number:.0f}"
+    mantissa, exponent = f"{number:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+# ---------------------------------------------------------------- layer by layer
+
+
+def activation_ridges(sent: Propagation, translate: Translate) -> go.Figure:
+    """Histograms of what layers hand on, the first layer at the top."""
+    _ = translate
+    return _ridges(sent.activation_histogram, sent.activation_std, _("Activation value"), _)
+
+
+def gradient_ridges(sent: Propagation, translate: Translate) -> go.Figure:
+    """Histograms of the gradient at the same layers; it comes in at the bottom."""
+    _ = translate
+    return _ridges(sent.gradient_histogram, sent.gradient_std, _("Gradient"), _)
+
+
+def shown_layers(depth: int) -> np.ndarray:
+    """Indices of the layers that have a ridge: all of few, evenly spaced ones of many.
+
+    >>> shown_layers(3).tolist(), shown_layers(100)[[0, 1, -1]].tolist()
+    ([0, 1, 2], [0, 7, 99])
+    """
+    return np.linspace(0, depth - 1, min(depth, RIDGES)).round().astype(int)
+
+
+def _ridges(histogram: Tensor, std: Tensor, label: str, translate: Translate) -> go.Figure:
+    """One outline for each layer, as high as its fullest bin; grey if dead, orange if exploded."""
+    _ = translate
+    layers = shown_layers(len(std))
+    counts, sizes = histogram.numpy()[layers], std.numpy()[layers]
+    edge = HISTOGRAM_LIMIT * (1 - 1 / counts.shape[1])
+    x = np.linspace(-edge, edge, counts.shape[1])
+    traces, notes = [], []
+    for row, (layer, bins, size) in enumerate(zip(layers, counts, sizes, strict=True)):
+        height = 1.9 * bins / max(1, bins.max())
+        colour = NEGATIVE if size > EXPLODED else IGNORED if size < DEAD else CHOSEN
+        trace = {
+            "type": "scatter",
+            "mode": "lines",
+            "x": np.concatenate([[x[0]], x, [x[-1]]]),
+            "y": np.concatenate([[-row], height - row, [-row]]),
+            "fill": "toself",
+            "fillcolor": _pale(colour),
+            "line": {"color": colour, "width": 1.5},
+            "name": f"{_('Layer')} {layer + 1}: σ = {told(size)}",
+            "hoverinfo": "name",
+            "hoveron": "fills",
+            "showlegend": False,
+        }
+        traces.append(trace)
+        note = {"x": 1, "xref": "paper", "y": -row, "text": told(size), "font": {"size": 11}}
+        notes.append({**note, "xanchor": "left", "yanchor": "middle", "showarrow": False})
+    notes.append({**notes[0], "y": 1, "yref": "paper", "text": "σ", "yanchor": "bottom"})
+    ticks = {"tickvals": list(range(0, -len(layers), -1)), "ticktext": (layers + 1).tolist()}
+    limit = HISTOGRAM_LIMIT
+    drawn = figure(
+        label,
+        _("Layer"),
+        traces,
+        height=480,
+        xaxis={
+            "range": [-limit, limit],
+            "tickvals": [-limit, -1, 0, 1, limit],
+            "ticktext": [f"≤ −{limit:g}", "−1", "0", "1", f"≥ {limit:g}"],
+        },
+        yaxis={**ticks, "range": [0.6 - len(layers), 2.1], "showgrid": False, "zeroline": False},
+        notes=notes,
+    )
+    drawn.layout.margin.r = 52
+    return drawn
+
+
+def _pale(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.28)"
+
+
+# ---------------------------------------------------------------- all at once
+
+
+def spread_curves(spread: Spread, schemes: Sequence[str], translate: Translate) -> go.Figure:
+    """Spread against layer on a log scale, activations above, gradients below."""
+    _ = translate
+    names = scheme_names(_)
+    layers = np.arange(1, spread.activation_std.shape[1] + 1)
+    traces = []
+    for row, scheme in enumerate(schemes):
+        colour, dash = LOOKS[scheme]
+        for axis, std in (("y", spread.activation_std[row]), ("y2", spread.gradient_std[row])):
+            traces.append({
+                "type": "scatter",
+                "mode": "lines+markers" if len(layers) == 1 else "lines",
+                "name": names[scheme],
+                "legendgroup": scheme,
+                "showlegend": axis == "y",
+                "yaxis": axis,
+                "x": layers,
+                "y": drawable(std),
+                "customdata": [told(size) for size in std.tolist()],
+                "line": {"color": colour, "width": 2.5, "dash": dash},
+                "hovertemplate": f"{names[scheme]}, %{{x}}: %{{customdata}}<extra></extra>",
+            })  # fmt: skip
+    marks = [
+        {**horizontal(edge, IGNORED), "yref": axis}
+        for axis in ("y", "y2")
+        for edge in (DEAD, EXPLODED)
+    ]
+    drawn = figure(_("Layer"), _("Activations, σ"), traces, height=560, marks=marks)
+    drawn.layout.yaxis.update({**_SIZES, "domain": [0.53, 1]})
+    drawn.layout.yaxis2 = {**_SIZES, "domain": [0, 0.47], "anchor": "x"}
+    drawn.layout.yaxis2.title = {"text": _("Gradients, σ")}
+    drawn.layout.xaxis.update({"anchor": "y2", "range": [1, max(2, len(layers))]})
+    return drawn
+
+
+_SIZES: dict[str, Any] = {
+    "type": "log",
+    "range": [np.log10(LOWEST) - 0.4, np.log10(HIGHEST) + 0.4],
+    "tickvals": [LOWEST, DEAD, 1e-3, 1, 1e3, EXPLODED, HIGHEST],
+    "ticktext": ["≤ 10⁻⁹", "10⁻⁶", "10⁻³", "1", "10³", "10⁶", "≥ 10⁹"],
+}
+
+
+def drawable(std: Tensor) -> np.ndarray:
+    """Sizes with what lies beyond the scale at its edges.
+
+    >>> import torch
+    >>> drawable(torch.tensor([0.0, 1.0, float("inf")])).tolist()
+    [1e-09, 1.0, 1000000000.0]
+    """
+    return np.clip(std.double().numpy(), LOWEST, HIGHEST)
+
+
+def fate_table(
+    forward: Fate, backward: Fate, schemes: Sequence[str], translate: Translate
+) -> dict[str, list[str]]:
+    """What becomes of the signal and of the gradient under each scheme.
+
+    Args:
+        forward: counted from the first layer on.
+        backward: counted from the last layer on.
+    """
+    _ = translate
+    names = scheme_names(_)
+
+    def words(fate: Fate) -> list[str]:
+        pairs = zip(fate.died.tolist(), fate.exploded.tolist(), strict=True)
+        return [
+            f"† {died}" if died else f"∞ {exploded}" if exploded else "✓"
+            for died, exploded in pairs
+        ]
+
+    return {
+        _("Scheme"): [names[scheme] for scheme in schemes],
+        _("Signal"): words(forward),
+        _("Gradient"): words(backward),
+    }
+
+
+# ---------------------------------------------------------------- the gain
+
+
+def gain_layers(spread: Spread, at: int, translate: Translate) -> go.Figure:
+    """Spread against layer at one gain; traces 0 and 1 have `y` to follow a slider."""
+    _ = translate
+    forward, backward = gain_rows(spread)
+    layers = np.arange(1, forward.shape[1] + 1)
+    pairs = ((_("activations"), forward, CHOSEN), (_("gradients"), backward, CATEGORIES[1]))
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers" if len(layers) == 1 else "lines",
+            "name": name,
+            "x": layers,
+            "y": rows[at],
+            "line": {"color": colour, "width": 3},
+            "hovertemplate": f"{name}, %{{x}}: %{{y:.2e}}<extra></extra>",
+        }
+        for name, rows, colour in pairs
+    ]
+    marks = [horizontal(edge, IGNORED) for edge in (DEAD, EXPLODED)]
+    axes = {"xaxis": {"range": [1, max(2, len(layers))]}, "yaxis": _SIZES}
+    return figure(_("Layer"), _("Standard deviation σ"), traces, height=340, marks=marks, **axes)
+
+
+def gain_rows(spread: Spread) -> tuple[np.ndarray, np.ndarray]:
+    """What `gain_layers` shows at every gain: activations and gradients, each `[t, depth]`."""
+    return drawable(spread.activation_std), drawable(spread.gradient_std)
+
+
+def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Translate) -> go.Figure:
+    """What arrives at each end of the network against the gain; trace 2, a line, follows in `x`."""
+    _ = translate
+    forward, backward = gain_rows(spread)
+    ends = (
+        (_("activations, last layer"), forward[:, -1], CHOSEN),
+        (_("gradients, first layer"), backward[:, 0], CATEGORIES[1]),
+    )
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": list(gains),
+            "y": y,
+            "line": {"color": colour, "width": 3},
+            "hovertemplate": f"{name}<br>× %{{x:.2f}}: %{{y:.2e}}<extra></extra>",
+        }
+        for name, y, colour in ends
+    ]
+    here = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [gains[at]] * 2,
+        "y": [LOWEST, HIGHEST],
+        "line": {"color": POSITIVE, "width": 2, "dash": "dot"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    axes = {"xaxis": {"range": [min(gains), max(gains)]}, "yaxis": _SIZES}
+    return figure(
+        _("Weights times"), _("Standard deviation σ"), [*traces, here], height=340, **axes
+    )
+
+
+def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, list[list[str]]]:
+    """The numbers of the law for every network and layer, as text."""
+    numbers = {
+        "fan_in": spread.fan_in,
+        "variance": spread.weight_variance,
+        "square": spread.input_square,
+        "predicted": predicted,
+        "measured": spread.sum_variance,
+    }
+    return {
+        name: [[told(value) for value in row] for row in values.tolist()]
+        for name, values in numbers.items()
+    }
+
+
+def law_formula(law: VarianceLaw) -> str:
+    """The law of variances with its numbers, as LaTeX."""
+    numbers = (float(law.fan_in), law.weight_variance, law.input_square, law.predicted)
+    n, w, x, y = map(_latex, numbers)
+    return (
+        r"\begin{aligned}\mathrm{Var}(y) &= \text{fan\_in} \cdot \mathrm{Var}(w) \cdot E[x^2] \\"
+        rf"&= {n} \cdot {w} \cdot {x} = \mathbf{{{y}}}\end{{aligned}}"
+    )
+
+
+def _latex(number: float) -> str:
+    text = told(number) if number < 1 or number >= 1e4 else f"{number:.4g}"
+    if text == "∞":
+        return r"\infty"
+    mantissa, e, exponent = text.partition("e")
+    return rf"{mantissa} \cdot 10^{{{exponent}}}" if e else text
+
+
+# ---------------------------------------------------------------- on the photo
+
+
+def photo_tiles(
+    found: PhotoMaps,
+    rows: Sequence[int],
+    names: Sequence[str],
+    depths: Sequence[int],
+    alike: bool,
+    translate: Translate,
+) -> go.Figure:
+    """Maps in a grid: one row for each scheme, one column for each depth, the spread above each.
+
+    Args:
+        rows: indices of the schemes that are shown.
+        names: of those schemes.
+        alike: one scale for all maps, up to 3; otherwise each map has its own.
+    """
+    _ = translate
+    signed = bool((found.maps < 0).any())
+    grid = _Grid(len(rows), len(depths), height=84, heading=22)
+    for place, (row, name) in enumerate(zip(rows, names, strict=True)):
+        for column, depth in enumerate(depths):
+            values, size = found.maps[row, column].numpy(), float(found.std[row, column])
+            high = 3.0 if alike else float(np.abs(values).max()) or 1.0
+            look = _heat(values, high, signed)
+            tip = f"{name}, {_('depth')} {depth}: σ = {told(size)}<extra></extra>"
+            heading = f"<b>{name}</b>" if column == 0 else ""
+            grid.add(
+                {**look, "hovertemplate": tip}, place, column, f"{depth} · σ {told(size)}", heading
+            )
+    return grid.figure()
+
+
+def _heat(values: np.ndarray, high: float, signed: bool) -> dict[str, Any]:
+    """A heat map up to `high` in 255 steps: enough for the eye, and small."""
+    low = -high if signed else 0.0
+    levels = np.rint((values.clip(low, high) - low) / (high - low) * 254).astype(np.uint8)
+    return {
+        "type": "heatmap",
+        "z": levels,
+        "zmin": 0,
+        "zmax": 254,
+        "colorscale": SIGNED if signed else MAGNITUDE,
+        "showscale": False,
+    }
+
+
+# ---------------------------------------------------------------- training
+
+
+def loss_curves(
+    state: TrainingState, schemes: Sequence[str], length: int, translate: Translate
+) -> go.Figure:
+    """Loss against step on a log scale; an exploded network's curve ends."""
+    _ = translate
+    names = scheme_names(_)
+    traces = []
+    for row, scheme in enumerate(schemes):
+        colour, dash = LOOKS[scheme]
+        losses = state.losses[row]
+        seen = losses.isfinite()
+        ending = f" ({_('exploded')})" if state.exploded[row] else ""
+        traces.append({
+            "type": "scatter",
+            "mode": "lines+markers" if int(seen.sum()) == 1 else "lines",
+            "name": names[scheme] + ending,
+            "x": state.steps[seen].numpy(),
+            "y": losses[seen].numpy(),
+            "line": {"color": colour, "width": 2.5, "dash": dash},
+            "hovertemplate": f"{names[scheme]}, %{{x}}: %{{y:.3g}}<extra></extra>",
+        })  # fmt: skip
+    return figure(
+        _("Training step"),
+        _("Mean squared error"),
+        traces,
+        height=400,
+        xaxis={"range": [0, length]},
+        yaxis={"type": "log", "range": [-2.5, 0.7], "dtick": 1},
+    )
+
+
+def painted_tiles(state: TrainingState, schemes: Sequence[str], translate: Translate) -> go.Figure:
+    """What each network paints, and last the photo itself."""
+    _ = translate
+    names = scheme_names(_)
+    pictures = [*state.pictures.numpy(), state.photo.numpy()]
+    grid = _Grid(2, 5, height=118)
+    for index, picture in enumerate(pictures):
+        last = index == len(schemes)
+        title = _("your photo") if last else names[schemes[index]]
+        if not last and state.exploded[index]:
+            title += " ∞"
+        trace = {"type": "image", "source": _png(picture), "zsmooth": "fast", "hoverinfo": "skip"}
+        grid.add(trace, index // 5, index % 5, title)
+    return grid.figure()
+
+
+def _png(picture: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def weight_tiles(
+    state: TrainingState, schemes: Sequence[str], shown: Sequence[str], translate: Translate
+) -> go.Figure:
+    """Weights of the first layer, one row for each unit, centred on zero; each on its own scale."""
+    _ = translate
+    names = scheme_names(_)
+    grid = _Grid(1, len(shown), height=240)
+    for column, scheme in enumerate(shown):
+        row = list(schemes).index(scheme)
+        weights = state.first_weights[row].numpy()
+        high = float(np.abs(weights).max())
+        units = _("{n} different").format(n=int(state.distinct_units[row]))
+        title = f"<b>{names[scheme]}</b><br>±{told(high)}, {units}"
+        tip = {"hovertemplate": _("unit") + " %{y}, " + _("input") + " %{x}<extra></extra>"}
+        grid.add({**_heat(weights, high or 1.0, True), **tip}, 0, column, title, fill=True)
+    return grid.figure()
+
+
+# ---------------------------------------------------------------- tiles
+
+
+class _Grid:
+    """Pictures in rows and columns, a line of text above each.
+
+    Args:
+        height: of a row in pixels.
+        heading: room above each row in pixels.
+    """
+
+    def __init__(self, rows: int, columns: int, height: int, heading: int = 0) -> None:
+        self._rows, self._columns, self._heading = rows, columns, heading
+        self._row_height = height + heading
+        self._traces: list[dict[str, Any]] = []
+        self._layout: dict[str, Any] = {"annotations": []}
+
+    def add(
+        self,
+        trace: dict[str, Any],
+        row: int,
+        column: int,
+        title: str,
+        heading: str = "",
+        fill: bool = False,
+    ) -> None:
+        """Place a picture; `fill` stretches it."""
+        number = str(len(self._traces) + 1) if self._traces else ""
+        x, top = column / self._columns, 1 - row / self._rows
+        share = 1 / (self._rows * self._row_height)
+        lines = 17 * (1 + title.count("<br>"))
+        upper = top - (self._heading + lines) * share
+        bare = {"visible": False, "fixedrange": True}
+        kept = {} if fill else {"constrain": "domain"}
+        self._layout[f"xaxis{number}"] = {
+            **bare,
+            **kept,
+            "domain": [x, x + 0.97 / self._columns],
+            "anchor": f"y{number}",
+            "constraintoward": "left",
+        }
+        self._layout[f"yaxis{number}"] = {
+            **bare,
+            **kept,
+            "domain": [top - 1 / self._rows + 8 * share, upper],
+            "anchor": f"x{number}",
+            "autorange": "reversed",
+            "constraintoward": "top",
+        }
+        if not fill:
+            self._layout[f"yaxis{number}"]["scaleanchor"] = f"x{number}"
+        self._traces.append({**trace, "xaxis": f"x{number}", "yaxis": f"y{number}"})
+        self._write(title, x, upper)
+        if heading:
+            self._write(heading, x, upper + 17 * share)
+
+    def _write(self, text: str, x: float, y: float) -> None:
+        place = {"text": text, "x": x, "y": y, "xref": "paper", "yref": "paper"}
+        look = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
+        self._layout["annotations"].append({**place, **look, "font": {"size": 11}})
+
+    def figure(self) -> go.Figure:
+        layout = {"template": TEMPLATE, "height": self._rows * self._row_height, **self._layout}
+        layout["margin"] = dict.fromkeys("lrtb", 0)
+        return go.Figure({"data": self._traces, "layout": layout})
