@@ -89,6 +89,7 @@ def places(step):
     found = step.run(look_with_cbam, network, hidden.picture, **options)
     side = hidden.picture.shape[0]
     gate = found.parts.spatial[0, 0]
+    step.recipe.alias(gate, found.parts.spatial, "{}[0, 0]")
     means = step.run(mean_gates, gate, hidden.box, side)
     left, right = step.sides(2)
     extent = crop_box(photo.height, photo.width)

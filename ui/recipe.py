@@ -97,16 +97,16 @@ class Recipe:
         return "\n".join([*imports, "", *body])
 
     def _know(self, name: str, value: Any) -> None:
+        """Remember a value by its name, and what it holds, part by part."""
+        if isinstance(value, bool | int | float | str | type(None)):
+            return
         self._known[id(value)] = (value, name)
         if dataclasses.is_dataclass(value):
             for field in dataclasses.fields(value):
-                part = getattr(value, field.name)
-                if not isinstance(part, bool | int | float | str | type(None)):
-                    self._known[id(part)] = (part, f"{name}.{field.name}")
+                self._know(f"{name}.{field.name}", getattr(value, field.name))
         elif isinstance(value, tuple | list):
             for index, part in enumerate(value):
-                if not isinstance(part, bool | int | float | str | type(None)):
-                    self._known[id(part)] = (part, f"{name}[{index}]")
+                self._know(f"{name}[{index}]", part)
 
     def _fresh(self, result: Any, function: Callable[..., Any]) -> str:
         named = dataclasses.is_dataclass(result)
