@@ -468,7 +468,7 @@ def test_a_new_revision_brings_pythons_boxes(open_stage):
 
 def test_lines_are_crisp_on_a_dense_screen(open_stage):
     stage = open_stage("boxes", device_scale_factor=2)
-    for name in ("photo", "ghost", "scene", "top"):
+    for name in ("photo", "scene", "top"):
         canvas = stage.page.locator(f".stage-{name}")
         assert canvas.evaluate("node => node.width / node.getBoundingClientRect().width") == 2
     assert stage.pixel("scene", 40, 120)[:3] == [0, 158, 115]  # the full colour, not a blend
