@@ -43,7 +43,7 @@ METHODS = {"hard": POSITIVE, "linear": CATEGORIES[1], "gaussian": CHOSEN}
 
 Translate = Callable[[str], str]
 
-_NO_BAR = 0.01  # stands for no anchor on a log scale that begins at 1
+_FOOT, _NO_BAR = 0.6, 0.01  # where the log scale of counts begins; what stands for a count of 0
 
 # ---------------------------------------------------------------- charts
 
@@ -81,7 +81,7 @@ def iou_histogram(
         ],
         height=220,
         xaxis={"range": [0, 1], "showgrid": False},
-        yaxis={"type": "log", "dtick": 1, "range": [math.log10(0.6), math.log10(top)]},
+        yaxis={"type": "log", "dtick": 1, "range": [math.log10(_FOOT), math.log10(top)]},
         notes=[above(0, "   ".join(key), "right")],
     )
     return chart.update_layout(showlegend=False, hovermode="x")
@@ -135,7 +135,7 @@ def _mark(x: float, colour: str, top: float) -> dict[str, Any]:
         "type": "scatter",
         "mode": "lines",
         "x": [x, x],
-        "y": [_NO_BAR, top],
+        "y": [_FOOT, top],
         "line": {"color": colour, "width": 2, "dash": "dot"},
         "hoverinfo": "skip",
     }
