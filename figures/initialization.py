@@ -79,14 +79,23 @@ def told(number: float) -> str:
     """A size over many orders of magnitude, in two or three digits.
 
     >>> [told(n) for n in (0.0, 2e-17, 0.0123, 1.5, 123456.0, float("inf"))]
-    ['0', '2e-17', '0.012', '1.5', '1.2e5', '∞']
+    ['0', '2·10⁻¹⁷', '0.012', '1.5', '1.2·10⁵', '∞']
     """
+    digits, exponent = _parts(number)
+    return digits + (f"·10{exponent.translate(_RAISED)}" if exponent else "")
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _parts(number: float) -> tuple[str, str]:
+    """Digits and, where they would be many, the power of ten."""
     if number == 0 or number == float("inf"):
-        return "∞" if number else "0"
+        return ("∞" if number else "0"), ""
     if 1e-3 <= number < 1e4:
-        return f"{number:.2g}" if number < 100 else f"{number:.0f}"
+        return (f"{number:.2g}" if number < 100 else f"{number:.0f}"), ""
     mantissa, exponent = f"{number:.1e}".split("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    return mantissa.removesuffix(".0"), str(int(exponent))
 
 
 # ---------------------------------------------------------------- layer by layer
@@ -203,6 +212,9 @@ def spread_curves(spread: Spread, schemes: Sequence[str], translate: Translate) 
     return drawn
 
 
+_LAST_TICK = 20
+"""Room for the label at the right end of an axis."""
+
 _SIZES: dict[str, Any] = {
     "type": "log",
     "range": [np.log10(LOWEST) - 0.4, np.log10(HIGHEST) + 0.4],
@@ -270,7 +282,9 @@ def gain_layers(spread: Spread, at: int, translate: Translate) -> go.Figure:
     ]
     marks = [horizontal(edge, IGNORED) for edge in (DEAD, EXPLODED)]
     axes = {"xaxis": {"range": [1, max(2, len(layers))]}, "yaxis": _SIZES}
-    return figure(_("Layer"), _("Standard deviation σ"), traces, height=340, marks=marks, **axes)
+    drawn = figure(_("Layer"), _("Standard deviation σ"), traces, height=340, marks=marks, **axes)
+    drawn.layout.margin.r = _LAST_TICK
+    return drawn
 
 
 def gain_rows(spread: Spread) -> tuple[np.ndarray, np.ndarray]:
@@ -339,11 +353,9 @@ def law_formula(law: VarianceLaw) -> str:
 
 
 def _latex(number: float) -> str:
-    text = told(number) if number < 1 or number >= 1e4 else f"{number:.4g}"
-    if text == "∞":
-        return r"\infty"
-    mantissa, e, exponent = text.partition("e")
-    return rf"{mantissa} \cdot 10^{{{exponent}}}" if e else text
+    digits, exponent = _parts(number)
+    power = rf" \cdot 10^{{{exponent}}}" if exponent else ""
+    return digits.replace("∞", r"\infty") + power
 
 
 # ---------------------------------------------------------------- on the photo
@@ -408,17 +420,18 @@ def loss_curves(
         colour, dash = LOOKS[scheme]
         losses = state.losses[row]
         seen = losses.isfinite()
-        ending = f" ({_('exploded')})" if state.exploded[row] else ""
+        ending = " ∞" if state.exploded[row] else ""
         traces.append({
             "type": "scatter",
-            "mode": "lines+markers" if int(seen.sum()) == 1 else "lines",
+            "mode": "lines+markers",
+            "marker": {"size": 4},
             "name": names[scheme] + ending,
             "x": state.steps[seen].numpy(),
             "y": losses[seen].numpy(),
             "line": {"color": colour, "width": 2.5, "dash": dash},
             "hovertemplate": f"{names[scheme]}, %{{x}}: %{{y:.3g}}<extra></extra>",
         })  # fmt: skip
-    return figure(
+    drawn = figure(
         _("Training step"),
         _("Mean squared error"),
         traces,
@@ -426,6 +439,9 @@ def loss_curves(
         xaxis={"range": [0, length]},
         yaxis={"type": "log", "range": [-2.5, 0.7], "dtick": 1},
     )
+    drawn.layout.legend.update({"font": {"size": 11}, "entrywidth": 118})
+    drawn.layout.margin.r = _LAST_TICK
+    return drawn
 
 
 def painted_tiles(state: TrainingState, schemes: Sequence[str], translate: Translate) -> go.Figure:
@@ -433,12 +449,13 @@ def painted_tiles(state: TrainingState, schemes: Sequence[str], translate: Trans
     _ = translate
     names = scheme_names(_)
     pictures = [*state.pictures.numpy(), state.photo.numpy()]
-    grid = _Grid(2, 5, height=118)
+    grid = _Grid(2, 5, height=132)
     for index, picture in enumerate(pictures):
         last = index == len(schemes)
         title = _("your photo") if last else names[schemes[index]]
         if not last and state.exploded[index]:
             title += " ∞"
+        title = title.replace(" ", "<br>", 1) if " " in title else f"{title}<br>"
         trace = {"type": "image", "source": _png(picture), "zsmooth": "fast", "hoverinfo": "skip"}
         grid.add(trace, index // 5, index % 5, title)
     return grid.figure()

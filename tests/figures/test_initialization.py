@@ -77,8 +77,8 @@ def test_every_scheme_has_a_name_and_a_look():
 @pytest.mark.parametrize(
     ("number", "text"),
     [
-        (0.0, "0"), (math.inf, "∞"), (1.0, "1"), (0.001, "0.001"), (0.00099, "9.9e-4"),
-        (99.4, "99"), (128.0, "128"), (9999.0, "9999"), (1e4, "1e4"), (2.5e11, "2.5e11"),
+        (0.0, "0"), (math.inf, "∞"), (1.0, "1"), (0.001, "0.001"), (0.00099, "9.9·10⁻⁴"),
+        (99.4, "99"), (128.0, "128"), (9999.0, "9999"), (1e4, "1·10⁴"), (2.5e11, "2.5·10¹¹"),
     ],
 )  # fmt: skip
 def test_sizes_are_told_in_two_or_three_digits(number, text):
@@ -225,7 +225,7 @@ class TestTraining:
             assert len(drawn.data) == len(ALL)
             for row, trace in enumerate(drawn.data):
                 assert len(trace.y) == int(state.losses[row].isfinite().sum())
-                assert trace.name.endswith("(exploded)") == bool(state.exploded[row])
+                assert trace.name.endswith(" ∞") == bool(state.exploded[row])
 
     def test_pictures_arrive_as_they_are(self, states):
         state = states[-1]
