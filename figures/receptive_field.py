@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import plotly.colors
 import plotly.graph_objects as go
-import torch
 from torch import Tensor
 
 from explainers.receptive_field import (
@@ -88,7 +87,7 @@ def growth(layers: Sequence[Layer], fields: Sequence[Field], translate: Translat
         _("Pixels from the middle of the field"),
         [bars],
         height=330,
-        xaxis={"range": [0.4, len(layers) + 0.6], "showgrid": False},
+        xaxis=_titled(_("Layer")) | {"range": [0.4, len(layers) + 0.6], "showgrid": False},
         yaxis={"range": [-half, half]},
     )
 
@@ -99,6 +98,7 @@ def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> go.Fi
     Args:
         panels: titles and touch counts `[size, size]`; one scale for all.
 
+    >>> import torch
     >>> len(touches([("a", torch.ones(3, 3)), ("b", torch.ones(5, 5))], str).data)
     2
     """
@@ -130,7 +130,7 @@ def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> go.Fi
         axes[f"xaxis{number}"] = shared | {
             "domain": [place / len(panels), (place + 0.92) / len(panels)],
             "anchor": f"y{number}",
-            "title": {"text": _("Pixels from the middle")},
+            **_titled(_("Pixels from the middle")),
         }
         axes[f"yaxis{number}"] = shared | {"anchor": f"x{number}", "scaleanchor": f"x{number}"}
         at = {"x": 0, "y": reach, "xref": f"x{number}", "yref": f"y{number}"}
@@ -155,6 +155,7 @@ def gradient_map(
         effective: size of the effective field in pixels, drawn as a disc of the same area.
         widest: size of the largest field that is to fit in.
 
+    >>> import torch
     >>> len(gradient_map(torch.ones(3, 3), 2.0, 9, str).layout.shapes)
     2
     """
@@ -182,7 +183,7 @@ def gradient_map(
         "",
         [heat],
         height=520,
-        xaxis=_around(reach),
+        xaxis=_titled(_("Pixels from the middle")) | _around(reach),
         yaxis=_around(reach) | {"scaleanchor": "x"},
         marks=marks,
     )
@@ -195,6 +196,7 @@ def depth_law(sweep: DepthSweep, depth: int, translate: Translate) -> go.Figure:
         sweep: of stacks of several depths.
         depth: marked.
 
+    >>> import torch
     >>> one = torch.tensor([1.0])
     >>> len(depth_law(DepthSweep(one.long(), one.long(), one, one), 1, str).data)
     3
@@ -228,9 +230,15 @@ def depth_law(sweep: DepthSweep, depth: int, translate: Translate) -> go.Figure:
         _("Size, px"),
         traces,
         height=260,
+        xaxis=_titled(_("Number of layers")),
         yaxis={"rangemode": "tozero"},
         marks=[vertical(depth, IGNORED)],
     )
+
+
+def _titled(title: str) -> dict[str, Any]:
+    """An axis whose title keeps clear of its labels, also where it stands between two of them."""
+    return {"title": {"text": title, "standoff": 26}}
 
 
 def _around(reach: float) -> dict[str, Any]:
@@ -301,7 +309,7 @@ def unit_layers(
             rows * side,
             boxes,
             palette=(*map(_hex, inner), THEORETICAL),
-            cell=rows // 2 * columns + columns // 2,
+            cell=rows // 6 * columns + columns // 6,  # near a corner, so that padding is seen
             hint=hint,
             left=centre - side / 2,
             top=centre - side / 2,
@@ -319,7 +327,7 @@ def network_layers(
     """A network's gradient where it counts, the part of the photo that it reads, both fields.
 
     Args:
-        gradient: `[side, side]` pixels of the network's picture.
+        gradient: `[side, side]` pixels of the network's picture, an even number.
         crop: that picture in photo pixels.
         field: theoretical, in pixels of that picture.
         effective: size of the effective field there, drawn as a square around the same middle.
@@ -332,8 +340,10 @@ def network_layers(
         [start + at * scale for start, at in zip((x, y, x, y), box, strict=True)]
         for box in (field, square)
     )
-    share = torch.nn.functional.max_pool2d(gradient[None], 2)[0] / (gradient.max() or 1)
-    shown = share.where(share > TWO_SIGMA, math.nan)
+    share = (gradient / (gradient.max() or 1)).numpy()
+    half = len(share) // 2
+    coarse = share.reshape(half, 2, half, 2).max(axis=(1, 3))
+    shown = np.where(coarse > TWO_SIGMA, coarse, np.nan)
     label, look = _("Gradient, share of the largest"), {"hover": False}
     return [
         HeatMap("gradient", shown, 0, 1, "magma", label, opacity=0.9, extent=crop),

@@ -158,7 +158,7 @@ def test_the_network_draws_what_counts_over_what_it_reads():
     heat, read, theoretical, effective = layers
     assert isinstance(heat, HeatMap)
     assert heat.extent == crop
-    assert torch.as_tensor(heat.values).isfinite().sum() == 2
+    assert np.isfinite(heat.values).sum() == 2
     assert list(read.boxes) == [crop]
     assert theoretical.boxes == [[300, 200, 340, 240]]
     assert effective.boxes == [[310, 210, 330, 230]]
