@@ -33,8 +33,7 @@ def check(concept: str, section: str) -> None:
     """Raise `ValueError` if there can be no such concept."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", concept) or keyword.iskeyword(concept):
         raise ValueError(
-            f"ID is {concept!r}: lower-case words joined by underscores are needed, "
-            "such as dropout"
+            f"ID is {concept!r}: lower-case words joined by underscores are needed, such as dropout"
         )
     if len(concept) > LONGEST:
         raise ValueError(f"ID has {len(concept)} letters, allowed are {LONGEST}")
