@@ -136,7 +136,8 @@ def report(network: AttendedMobileNetV2, data: Examples) -> str:
     top1 = (logits.argmax(1, keepdim=True) == target).float().mean()
     top5 = (logits.topk(5).indices == target).any(1).float().mean()
     line = f"KL {divergence(logits, data.logits):.3f}, top-1 {top1:.1%}, in top-5 {top5:.1%}"
-    if isinstance(network.attention, CBAM):
+    anything_hidden = bool((data.boxes[:, 2] - data.boxes[:, 0] < SIDE).any())
+    if isinstance(network.attention, CBAM) and anything_hidden:
         line += f", found {found(network.attention, data):.3f}"
     return line
 
@@ -153,7 +154,7 @@ def found(attention: CBAM, data: Examples) -> float:
         for gate, within in zip(gates, inside, strict=True)
         if not within.all()
     ]
-    return float(torch.stack(shares).mean()) if shares else float("nan")
+    return float(torch.stack(shares).mean())
 
 
 def main() -> None:
