@@ -59,6 +59,7 @@ def test_a_page_opens_with_all_of_its_steps(open_page, drawn, page, lang):
     assert app.query_params == {"lang": lang}  # defaults stay out of the link
 
 
+@pytest.mark.timeout(600)  # it opens the page dozens of times
 def test_a_page_opens_at_every_end_of_every_control(open_page, drawn, page, lang):
     failed = {}
     for query in links(open_page, drawn, page):
@@ -131,6 +132,7 @@ def test_every_shape_of_photo_works(open_page, drawn, page, lang, size):
     assert app.session_state["photo"] is photo
 
 
+@pytest.mark.timeout(600)
 def test_every_control_works_on_a_single_pixel(open_page, drawn, page):
     photo = upload(1, 1)
     failed = {}
