@@ -321,10 +321,13 @@ def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Transl
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    axes = {"xaxis": {"range": [min(gains), max(gains)]}, "yaxis": _SIZES}
-    return figure(
-        _("Weights times"), _("Standard deviation σ"), [*traces, here], height=340, **axes
-    )
+    ticks = [0.1, 0.2, 0.5, 1, 2, 5]
+    across = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    axes = {"xaxis": {**across, "range": np.log10([min(gains), max(gains)])}, "yaxis": _SIZES}
+    traces.append(here)
+    drawn = figure(_("Weights times"), _("Standard deviation σ"), traces, height=340, **axes)
+    drawn.layout.margin.r = _LAST_TICK
+    return drawn
 
 
 def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, list[list[str]]]:
@@ -426,6 +429,7 @@ def loss_curves(
             "mode": "lines+markers",
             "marker": {"size": 4},
             "name": names[scheme] + ending,
+            "legendgroup": scheme,
             "x": state.steps[seen].numpy(),
             "y": losses[seen].numpy(),
             "line": {"color": colour, "width": 2.5, "dash": dash},
@@ -439,7 +443,6 @@ def loss_curves(
         xaxis={"range": [0, length]},
         yaxis={"type": "log", "range": [-2.5, 0.7], "dtick": 1},
     )
-    drawn.layout.legend.update({"font": {"size": 11}, "entrywidth": 118})
     drawn.layout.margin.r = _LAST_TICK
     return drawn
 

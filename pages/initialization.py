@@ -26,7 +26,7 @@ ACTIVATIONS = {
 }
 WIDTHS = [16, 32, 64, 128, 256, 512]
 FEATURES, SAMPLES = 64, 64
-GAINS = positions(0.5, 2.5, 0.05)
+GAINS = positions(0.05, 5.0, 20, "log")
 DEPTHS = [1, 5, 10, 20]
 TRAINED = [2, 4, 6, 8, 12, 16, 24]
 RATES = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1]
@@ -128,7 +128,7 @@ def gain(step):
     step.formula(figures.law_formula(law))
     numbers = figures.law_numbers(sweep, step.run(explain.predicted_variance, sweep))
     told = {name: Follow(topics, values) for name, values in numbers.items()}
-    told["gain"] = Follow(topics[:1], [f"{value:.2f}" for value in GAINS])
+    told["gain"] = Follow(topics[:1], [f"{value:g}" for value in GAINS])
     step.says(layer=Follow(topics[1:], layers), **told)
     fact(step, **vars(law))
     ends = {"activation": sweep.activation_std[:, -1], "gradient": sweep.gradient_std[:, 0]}

@@ -28,7 +28,7 @@ class Concept:
 CONCEPTS = (
     Concept("receptive_field", "layers", ":material/center_focus_strong:", thumbnail="trained"),
     Concept("activations", "layers", ":material/show_chart:", thumbnail="curves"),
-    Concept("initialization", "training", ":material/casino:", thumbnail="all_at_once"),
+    Concept("initialization", "training", ":material/casino:", thumbnail="layer_by_layer"),
     Concept("softmax_temperature", "training", ":material/thermostat:", thumbnail="dark_knowledge"),
     Concept("attention_maps", "attention", ":material/visibility:", thumbnail="patches"),
     Concept("anchors_nms", "detection", ":material/select_all:", thumbnail="suppression"),
