@@ -167,7 +167,7 @@ def _nadam(
     momentum_decay: Number = 4e-3,
     decoupled_weight_decay: bool = False,
 ) -> dict[str, Tensor]:
-    """Dozat, 2016, algorithm 2, with a momentum that grows towards β₁.
+    """Dozat, 2016, with a momentum that grows towards β₁.
 
     As in torch the product of the momenta has torch's default dtype, whatever that of the points.
     """
@@ -419,6 +419,7 @@ class StepDetails:
     """Every quantity of every step of one descent.
 
     Attributes:
+        optimizer, lr, hyper: the rule, its learning rate and all its hyper-parameters.
         points: the start and the point after each step.
         height: of the surface at each of them.
         names: of the quantities: `g` the slope (with weight decay), `velocity`, `m` and `v` the
@@ -428,6 +429,9 @@ class StepDetails:
         values: of them, by step and coordinate.
     """
 
+    optimizer: str
+    lr: float
+    hyper: Mapping[str, Hyper]
     points: Float[Tensor, "points 2"]
     height: Float[Tensor, "points"]
     names: tuple[str, ...]
@@ -478,4 +482,5 @@ def step_details(
         [torch.stack([row[name].to(start).expand(1, 2)[0] for row in rows]) for name in names]
     )
     points = torch.cat([starts.detach(), values[names.index("point")]])
-    return StepDetails(points, heights(surface, points), names, values)
+    height = heights(surface, points)
+    return StepDetails(optimizer, float(lr), racer.hyper, points, height, names, values)

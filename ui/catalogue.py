@@ -29,6 +29,7 @@ CONCEPTS = (
     Concept("receptive_field", "layers", ":material/center_focus_strong:", thumbnail="trained"),
     Concept("activations", "layers", ":material/show_chart:", thumbnail="curves"),
     Concept("initialization", "training", ":material/casino:", thumbnail="layer_by_layer"),
+    Concept("optimizers", "training", ":material/trending_down:", thumbnail="race"),
     Concept("softmax_temperature", "training", ":material/thermostat:", thumbnail="dark_knowledge"),
     Concept("attention_maps", "attention", ":material/visibility:", thumbnail="patches"),
     Concept("anchors_nms", "detection", ":material/select_all:", thumbnail="suppression"),
