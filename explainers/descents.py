@@ -32,7 +32,7 @@ class RateSweep:
         rates: the learning rates.
         height: at the end of the descent, the mean over the starts; inf where one is not finite.
         remaining: the common logarithm of the share that remains of the way down from a start to
-            the lowest height that any of the descents sees, the mean over the starts. Taken as
+            the lowest height that is known, the mean over the starts. Taken as
             the mean over the second half of the steps, it tells a descent that has come down from
             one that jumps about and happens to be low at its last step. Less than a millionth
             counts as a millionth. A start whose path leaves the surface's window, or ends at no
@@ -78,6 +78,7 @@ def sweep_rates(
     starts: Float[Tensor, "n 2"],
     steps: int,
     rates: Float[Tensor, "rates"],
+    lowest: Number | None = None,
 ) -> RateSweep:
     """Descend with every rate from every start, all at once, for each optimizer.
 
@@ -85,6 +86,8 @@ def sweep_rates(
         surface, starts, steps: as in `trajectories`; at least one start.
         optimizers: names in `OPTIMIZERS`.
         rates: finite, from 0 on, at least one.
+        lowest: the lowest height known; what the descents see, if it is not given or they see
+            less.
 
     Raises:
         ValueError: as `trajectories` does.
@@ -108,9 +111,9 @@ def sweep_rates(
     began, last, late = height[:, 0], height[:, -1], height[:, (steps + 1) // 2 :].mean(dim=1)
     window: Window | None = getattr(function, "window", None)
     stays = last.isfinite() & (inside(paths, window).all(dim=1) if window else True)
-    lowest = height.min()
-    way = (began - lowest).clamp(min=torch.finfo(late.dtype).tiny)
-    share = ((late - lowest) / way).where(stays, 1.0).nan_to_num(1.0).clamp(min=1e-6)
+    known = height.min() if lowest is None else height.min().clamp(max=lowest)
+    way = (began - known).clamp(min=torch.finfo(late.dtype).tiny)
+    share = ((late - known) / way).where(stays, 1.0).nan_to_num(1.0).clamp(min=1e-6)
     shape = (len(optimizers), len(rates), len(starts))
     last, remaining = (part.reshape(shape).mean(dim=2) for part in (last, share.log10()))
     return RateSweep(rates, last, remaining, rates[remaining.argmin(dim=1)])
@@ -120,6 +123,7 @@ def fair_rates(
     surface: AnySurface,
     optimizers: Sequence[str],
     steps: int,
+    lowest: Number | None = None,
     *,
     device: torch.device | str | None = None,
 ) -> Float[Tensor, "optimizers"]:
@@ -133,6 +137,8 @@ def fair_rates(
     Args:
         surface, steps: as in `trajectories`.
         optimizers: names in `OPTIMIZERS`.
+        lowest: the lowest height known, such as `survey` finds; then the company makes no
+            difference.
         device: where to compute.
 
     Raises:
@@ -147,7 +153,7 @@ def fair_rates(
     drawn = torch.rand(16, 2, generator=generator, device=generator.device)
     starts = low + (0.2 + 0.6 * drawn.to(low)) * (high - low)
     rates = rate_grid(1e-4, 1e3, 43, device=device)
-    return sweep_rates(surface, optimizers, starts, steps, rates).best_rate
+    return sweep_rates(surface, optimizers, starts, steps, rates, lowest).best_rate
 
 
 def largest_stable_rate(curvature: Number, momentum: Number = 0.0, nesterov: bool = False) -> float:

@@ -194,8 +194,8 @@ def height_curves(
     """
     _ = translate
     steps = np.arange(above.shape[1])
-    known = above[above.isfinite()]
-    low, high = float(known.min()), float(known.max())
+    known = above[above.isfinite()].tolist() or [1.0]
+    low, high = min(known), min(max(known), 1e3 * float(above[:, 0].max()))
     traces = [
         _curve(name, steps, row, hover="%{x}: %{y:.2g}", translate=translate)
         for name, row in zip(optimizers, above, strict=True)
@@ -247,8 +247,8 @@ def _marker_line(x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
 def _log_axis(low: float, high: float) -> dict[str, Any]:
     bottom, top = math.log10(low), math.log10(max(low, high))
     margin = max(0.1, 0.04 * (top - bottom))
-    ends = [bottom - margin, top + margin]
-    return {"type": "log", "range": ends, "exponentformat": "power", "nticks": 8}
+    ticks = {"dtick": max(1, math.ceil((top - bottom) / 8)), "exponentformat": "power"}
+    return {"type": "log", "range": [bottom - margin, top + margin], **ticks}
 
 
 def race_sentences(
@@ -277,17 +277,18 @@ def race_sentences(
 def departures(
     left: Tensor, optimizers: Sequence[str], step: int, translate: Translate
 ) -> list[str]:
-    """A sentence for each optimizer that has left the map for good by a step.
+    """A sentence about those that have left the map for good by a step, if there are any.
 
-    >>> departures(torch.tensor([12, -1]), ["sgd", "adam"], 20, str)
-    ['**SGD** left the map at step 12.']
+    >>> departures(torch.tensor([12, -1, 20]), ["sgd", "adam", "rmsprop"], 20, str)
+    ['Left the map: **SGD** at step 12, **RMSProp** at step 20.']
     """
-    sentence = translate("**{name}** left the map at step {step}.")
-    return [
-        sentence.format(name=names(translate)[name], step=when)
+    _ = translate
+    gone = [
+        _("**{name}** at step {step}").format(name=names(_)[name], step=when)
         for name, when in zip(optimizers, left.tolist(), strict=True)
         if 0 <= when <= step
     ]
+    return [_("Left the map: {who}.").format(who=_(", ").join(gone))] if gone else []
 
 
 def short(number: float) -> str:

@@ -86,6 +86,16 @@ class TestRates:
         assert sweep.remaining[0, 0] == 0
         assert sweep.remaining[0, 1] < -5
 
+    def test_the_lowest_may_be_known_before(self):
+        start = numbers([[4.0, 0.0]])
+        sweep = sweep_rates("x**2", ["sgd"], start, 20, numbers([0.01]), lowest=-84.0)
+        height = heights("x**2", trajectories("x**2", "sgd", start, 20, 0.01))[10:].mean()
+        assert sweep.remaining.item() == pytest.approx(math.log10((height + 84) / 100))
+        seen = sweep_rates("x**2", ["sgd"], start, 20, numbers([0.01]), lowest=99.0)
+        assert torch.equal(
+            seen.remaining, sweep_rates("x**2", ["sgd"], start, 20, numbers([0.01])).remaining
+        )
+
     def test_a_start_at_the_lowest_point_has_no_way_before_it(self):
         sweep = sweep_rates("quadratic", ["sgd"], numbers([[0.0, 0.0]]), 5, numbers([0.1, 1.0]))
         assert sweep.remaining.tolist() == [[-6.0, -6.0]]
@@ -130,6 +140,11 @@ class TestFairRates:
         starts = -3 + 6 * torch.rand(16, 2, generator=generator()).double()
         sweep = sweep_rates("himmelblau", ALL, starts, 60, rate_grid(1e-4, 1e3, 43))
         assert torch.equal(fair_rates("himmelblau", ALL, 60), sweep.best_rate)
+
+    def test_where_the_lowest_is_known_the_company_makes_no_difference(self):
+        together = fair_rates("beale", ALL, 60, lowest=0.0)
+        alone = [fair_rates("beale", [name], 60, lowest=0.0) for name in ALL]
+        assert torch.equal(together, torch.cat(alone))
 
     def test_on_a_bowl_gradient_descents_is_near_the_best_that_theory_knows(self):
         """2 / (1 + 10), at which both axes shrink alike, to within the grid's factor of 1.5."""

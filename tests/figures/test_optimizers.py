@@ -98,6 +98,15 @@ class TestCurves:
         made = figures.height_curves(above, ["sgd", "adam"], 0, str)
         assert all(map(math.isfinite, made.layout.yaxis.range))
 
+    def test_what_diverges_runs_out_of_the_picture(self):
+        above = figures.above_lowest(torch.tensor([[2.0, 1e30], [2.0, 1.0]]).double(), 0.0)
+        made = figures.height_curves(above, ["sgd", "adam"], 0, str)
+        assert made.layout.yaxis.range[1] < 4
+
+    def test_where_nobody_has_a_height_the_figure_is_empty(self):
+        made = figures.height_curves(torch.full((1, 3), math.nan), ["sgd"], 0, str)
+        assert all(map(math.isfinite, made.layout.yaxis.range))
+
     def test_a_start_at_the_lowest_point(self):
         made = figures.height_curves(figures.above_lowest(torch.zeros(1, 3), 0.0), ["sgd"], 0, str)
         assert all(map(math.isfinite, made.layout.yaxis.range))
@@ -109,7 +118,7 @@ class TestSentences:
         told = figures.race_sentences(height, torch.tensor([2, -1]), ["sgd", "adam"], str)
         assert told[1] == "At step 1 **SGD** is lowest, at height **1**."
         assert told[2] == (
-            "At step 2 **Adam** is lowest, at height **0.5**. **SGD** left the map at step 2."
+            "At step 2 **Adam** is lowest, at height **0.5**. Left the map: **SGD** at step 2."
         )
 
     def test_where_nobody_has_a_height(self):
@@ -122,8 +131,8 @@ class TestSentences:
         assert len(told) == 12
         gradient = details.at(1)["g"].tolist()
         assert f"gradient **({gradient[0]:.3g}, {gradient[1]:.3g})**" in told[0]
-        assert "left the map" not in told[3]
-        assert "left the map at step 5" in told[4]
+        assert "Left the map" not in told[3]
+        assert told[4].endswith("Left the map: **Adam** at step 5.")
 
 
 class TestArithmetic:
