@@ -13,6 +13,11 @@ words = text.load("home", language.current())
 sections = catalogue.sections()
 
 
+def rows_of(concepts, count):
+    """Rows of so many; where columns stand one below the other, the order stays."""
+    return [concepts[at : at + count] for at in range(0, len(concepts), count)]
+
+
 def open_link(concept, label):
     """A link to a concept's page that carries language and photo along."""
     page = st.session_state["concept_pages"][concept.id]
@@ -32,14 +37,14 @@ with picture:
 chooser.notice()
 
 st.subheader(_("Concepts"), anchor="concepts")
-columns = st.columns(3, gap="large")
-for place, concept in enumerate(catalogue.CONCEPTS):
-    card = text.load(concept.id, language.current())
-    with columns[place % 3]:
-        st.image(THUMBNAILS / f"{concept.id}.webp", width="stretch")
-        st.caption(sections[concept.section])
-        open_link(concept, f"**{card.title}**")
-        st.markdown(card.claim)
+for row in rows_of(catalogue.CONCEPTS, 3):
+    for column, concept in zip(st.columns(3, gap="large"), row, strict=False):
+        card = text.load(concept.id, language.current())
+        with column:
+            st.image(THUMBNAILS / f"{concept.id}.webp", width="stretch")
+            st.caption(sections[concept.section])
+            open_link(concept, f"**{card.title}**")
+            st.markdown(card.claim)
 
 st.subheader(words.sections["path"].title, anchor="path")
 st.markdown(words.sections["path"].body)
