@@ -1,0 +1,101 @@
+"""Optimizers as a visitor uses it: click the map, play the race, drag, type a surface."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+PAGE = "optimizers"
+DOTS = "plot => Array.from(plot._fullData.at(-1).x)"
+DRAWN = "plot => plot.querySelectorAll('.main-svg').length > 0 && plot.data?.length > 0"
+
+
+def keyed(page: Page, key: str):
+    return page.locator(f".st-key-{PAGE}-{key}")
+
+
+def plots(page: Page, step: str):
+    found = page.locator(f".st-key-step-{PAGE}-{step} .live-plot")
+    for number in range(2):
+        page.wait_for_function(DRAWN, arg=found.nth(number).element_handle())
+    return found
+
+
+def slide(page: Page, key: str, index: int) -> None:
+    """Drag a slider without letting it go."""
+    keyed(page, key).get_by_role("slider").evaluate(
+        """(node, at) => {
+            node.value = at;
+            node.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        index,
+    )
+
+
+def test_the_race_is_played_without_the_server(open_page, settled):
+    page = settled(open_page(PAGE))
+    said = keyed(page, "race-says").locator("p").first
+    expect(said).to_contain_text("At step 40 ")
+    race = plots(page, "race")
+    before = race.first.evaluate(DOTS)
+    slide(page, "step", 3)
+    expect(said).to_contain_text("At step 3 ")
+    page.wait_for_function(
+        "([plot, x]) => plot._fullData.at(-1).x[0] !== x",
+        arg=[race.first.element_handle(), before[0]],
+    )
+    assert len(race.first.evaluate(DOTS)) == 10
+    assert "step=" not in page.url  # not let go yet
+
+
+def test_a_click_on_the_map_is_a_new_start(open_page, settled):
+    page = settled(open_page(PAGE))
+    plot = plots(page, "race").first
+    area = plot.locator(".nsewdrag").first.bounding_box()
+    for share in (0.75, 0.25):
+        page.mouse.move(area["x"] + area["width"] * share, area["y"] + area["height"] * 0.5)
+        page.wait_for_timeout(200)
+        page.mouse.click(area["x"] + area["width"] * share, area["y"] + area["height"] * 0.5)
+        wanted = -1 + 5.5 * share
+        expect(page).to_have_url(re.compile(rf"x={wanted:.1f}"[:-1]))
+        settled(page)
+    start = plot.evaluate("plot => [plot._fullData[2].x[0], plot._fullData[2].y[0]]")
+    assert abs(start[0] - 0.375) < 0.1
+    assert abs(start[1]) < 0.1
+
+
+def test_the_start_can_be_set_with_the_keyboard(open_page, settled):
+    page = settled(open_page(PAGE))
+    slider = keyed(page, "x").get_by_role("slider")
+    slider.press("Home")
+    expect(page).to_have_url(re.compile(r"x=-1\.0"))
+    settled(page)
+    plot = plots(page, "race").first
+    page.wait_for_function("plot => plot._fullData[2].x[0] === -1", arg=plot.element_handle())
+
+
+def test_a_surface_can_be_typed_and_a_bad_one_is_a_sentence(open_page, settled):
+    page = settled(open_page(f"{PAGE}?surface=typed"))
+    field = page.get_by_label("Height, as an expression in x and y")
+    field.fill("x**2 + y**2")
+    field.press("Enter")
+    expect(page).to_have_url(re.compile("formula=x"))
+    settled(page)
+    expect(keyed(page, "race-says").locator("p").first).to_contain_text("At step 40 ")
+    field.fill("import os")
+    field.press("Enter")
+    expect(page.get_by_text("This is no expression.").first).to_be_visible()
+
+
+def test_noise_is_played_without_the_server(open_page, settled):
+    page = settled(open_page(PAGE))
+    keyed(page, "noise-says").scroll_into_view_if_needed()
+    said = keyed(page, "noise-says").locator("p").first
+    expect(said).to_contain_text("At noise 1,")
+    slide(page, "noise", 0)
+    expect(said).to_contain_text("At noise 0,")
+    expect(said).to_contain_text("(theory 0)")
+
+
+def test_what_leaves_the_map_is_said_so(open_page, settled):
+    page = settled(open_page(f"{PAGE}?factor=100.0&step=200"))
+    expect(keyed(page, "race-says").locator("p").first).to_contain_text("Left the map: SGD")
