@@ -51,20 +51,27 @@ def lines(recipe: Recipe) -> list[str]:
     return [line for line in recipe.script().splitlines() if not line.startswith("print(")]
 
 
-def ran(script: str, folder: Path, names: list[str], file: Path) -> tuple[str, dict[str, Any]]:
-    """Run a script with the repository at hand; what it printed and what it found."""
-    assert "print(" in script
-    kept = KEEP.replace("NAMES", repr(names)).replace("FILE", repr(str(file)))
+RUN = """
+import sys
+for path in sys.argv[1:]:
+    with open(path, encoding="utf-8") as script:
+        exec(compile(script.read(), path, "exec"), {"__name__": "__main__"})
+"""
+"""Runs scripts one after the other, each as if by itself; torch is imported but once."""
+
+
+def ran(scripts: list[Path], folder: Path) -> str:
+    """Run scripts with the repository at hand; what they printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script + "\n" + kept],
+        [sys.executable, "-W", "error", "-c", RUN, *map(str, scripts)],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=100,
     )
-    assert done.returncode == 0, f"{done.stderr}\n{script}"
-    return done.stdout, torch.load(file, weights_only=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def same(found: Any, wanted: Any) -> bool:
@@ -84,15 +91,20 @@ def same(found: Any, wanted: Any) -> bool:
 
 def check(drawn, recipes, folder: Path, tmp_path: Path) -> str:
     """Run the script of every step that was drawn; returns all that they printed."""
-    printed = ""
     assert drawn.steps
+    scripts = []
+    for step in drawn.steps:
+        script, file = step.recipe.script(), str(tmp_path / f"{step.id}.pt")
+        assert "print(" in script
+        kept = KEEP.replace("NAMES", repr(list(recipes[id(step.recipe)])))
+        scripts.append(tmp_path / f"{step.id}.py")
+        scripts[-1].write_text(f"{script}\n{kept.replace('FILE', repr(file))}", encoding="utf-8")
+    printed = ran(scripts, folder)
     for step in drawn.steps:
         wanted = recipes[id(step.recipe)]
-        file = tmp_path / f"{step.id}.pt"
-        said, found = ran(step.recipe.script(), folder, list(wanted), file)
+        found = torch.load(tmp_path / f"{step.id}.pt", weights_only=True)
         wrong = [name for name in wanted if not same(found[name], wanted[name])]
         assert not wrong, f"{step.id}: {wrong} differ\n{step.recipe.script()}"
-        printed += said
     return printed
 
 
