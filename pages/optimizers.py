@@ -28,20 +28,25 @@ page = Page("optimizers")
 photo = chooser.current()
 
 
-def expression(step):
-    """What the visitor types, kept in the session and in the address."""
-    key = step.topic("formula")
-    st.session_state.setdefault(key, st.query_params.get("formula", EXAMPLE)[:500])
+def formula(step):
+    """What the visitor has typed, kept in the session and in the address."""
+    asked = st.query_params.get("formula", EXAMPLE)[:500]
+    return st.session_state.setdefault(step.topic("formula"), asked)
+
+
+def formula_field(step):
+    formula(step)
+    label, key = _("Height, as an expression in x and y"), step.topic("formula")
+    options = {"on_change": step.rerun, "args": (["basins"],), "persist_state": "session"}
     with step.canvas:
-        st.text_input(_("Height, as an expression in x and y"), key=key, persist_state="session")
-    say({"formula": unless_default(st.session_state[key], EXAMPLE)})
+        st.text_input(label, key=key, **options)
+    say({"formula": unless_default(formula(step), EXAMPLE)})
 
 
 def survey(step, name):
     """What explainers take for a surface, and its survey: none if the surface cannot be used."""
     surface = step.run(surfaces.align, step.image(photo)) if name == "photo" else name
-    if name == "typed":
-        surface = st.session_state[step.topic("formula")]
+    surface = formula(step) if name == "typed" else surface
     try:
         return surface, step.once(photo, surfaces.survey, surface)
     except ExpressionError as error:
@@ -61,9 +66,12 @@ def start_sliders(step, name, ground):
     before = st.session_state.setdefault("optimizers.seen", (name, event))
     if before != (name, event):
         st.session_state["optimizers.seen"] = name, event
-        clicked = figures.nearest(axes, event["points"][0]) if event != before[1] else default
-        for key, value in zip("xy", clicked, strict=True):
+        clicked = event is not None and event != before[1]
+        start = figures.nearest(axes, event["points"][0]) if clicked else default
+        for key, value in zip("xy", start, strict=True):
             move(step.topic(key), value, key)
+        if clicked:
+            st.rerun()  # the close-up starts there too
     labels = _("Start, x"), _("Start, y")
     given = zip(labels, axes, default, "xy", strict=True)
     return [step.live_slider(label, axis, value, key=key) for label, axis, value, key in given]
@@ -89,7 +97,7 @@ def follow(topic, trace, points):
 def race(step):
     name = step.choice(_("Surface"), figures.surface_names(_), "beale", key="surface", wide=True)
     if name == "typed":
-        expression(step)
+        formula_field(step)
     surface, ground = survey(step, name)
     if ground is None:
         return
@@ -142,7 +150,8 @@ def closeup(step):
 
 @page.step()
 def basins(step):
-    name = step.choice(_("Surface"), figures.surface_names(_), "photo", key="where", wide=True)
+    grounds = {**figures.surface_names(_), "typed": _("Typed in step 1")}
+    name = step.choice(_("Surface"), grounds, "photo", key="where", wide=True)
     names = figures.names(_)
     one = step.choice(_("Left"), names, "sgd", key="left", wide=True)
     other = step.choice(_("Right"), names, "adam", key="right", wide=True)

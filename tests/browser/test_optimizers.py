@@ -58,9 +58,11 @@ def test_a_click_on_the_map_is_a_new_start(open_page, settled):
         wanted = -1 + 5.5 * share
         expect(page).to_have_url(re.compile(rf"x={wanted:.1f}"[:-1]))
         settled(page)
-    start = plot.evaluate("plot => [plot._fullData[2].x[0], plot._fullData[2].y[0]]")
-    assert abs(start[0] - 0.375) < 0.1
-    assert abs(start[1]) < 0.1
+    for step in ("race", "closeup"):
+        started = "plot => [plot._fullData[2].x[0], plot._fullData[2].y[0]]"
+        x, y = plots(page, step).first.evaluate(started)
+        assert abs(x - 0.375) < 0.1
+        assert abs(y) < 0.1
 
 
 def test_the_start_can_be_set_with_the_keyboard(open_page, settled):

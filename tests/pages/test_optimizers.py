@@ -144,6 +144,20 @@ def test_a_typed_surface_is_raced_on(open_concept):
     assert app.query_params["formula"] == "x**2 + y**2 / 2"
 
 
+def test_a_typed_surface_reaches_the_steps_below(open_concept):
+    app = open_concept(surface="typed", where="typed", formula="x**2 + y**2")
+    shown = dict(facts(app, PAGE))
+    app.text_input(key=f"{PAGE}.formula").set_value("(x**2 - 4)**2 + y**2").run()
+    assert complaints(app) == []
+    assert (shown["minima"], facts(app, PAGE)["minima"]) == (1, 2)
+    assert facts(app, PAGE)["slope"] != shown["slope"]
+
+
+def test_the_basins_may_show_what_was_typed_though_the_race_runs_elsewhere(open_concept):
+    assert facts(open_concept(where="typed"), PAGE)["minima"] > 1
+    assert facts(open_concept(where="typed", formula="x**2 + y**2"), PAGE)["minima"] == 1
+
+
 def test_the_example_stays_out_of_the_link(open_concept):
     app = open_concept(surface="typed")
     assert "formula" not in app.query_params
