@@ -8,9 +8,12 @@ import torch
 
 from bench.measure import Measure
 from explainers.anchors_nms import make_anchors, match_anchors, sweep_nms
+from explainers.descents import rate_grid, sweep_rates
 from explainers.models.mobilenet_v2 import classify
 from explainers.models.ssd_mobilenet_v2 import preprocess
 from explainers.models.vit_s14 import attend
+from explainers.optimizers import OPTIMIZERS, trajectories
+from explainers.surfaces import SURFACES, Quadratic, lattice
 from ui.run import current_calls, network, run
 from ui.samples import DEFAULT, sample
 
@@ -27,6 +30,8 @@ def measures(repetitions: int) -> list[Measure]:
     image = torch.from_numpy(sample(DEFAULT).array())
     detector, classifier = network("ssd_mobilenet_v2"), network("mobilenet_v2")
     transformer = network("vit_s14")
+    starts = lattice(SURFACES["beale"].window, 100, 100).reshape(-1, 2)
+    rates, start = rate_grid(1e-4, 1e3, 200), starts[:1].double()
     timed = {
         f"{ANCHORS:,} anchors laid out, matched against {OBJECTS} objects": (
             lambda: run(lay_out_and_match, objects),
@@ -39,6 +44,14 @@ def measures(repetitions: int) -> list[Measure]:
         "SSD forward": (lambda: run(forward, detector, image), "≤ 250"),
         "MobileNetV2 forward": (lambda: run(classify, classifier, image), "≤ 100"),
         "ViT forward": (lambda: run(attend, transformer, image), "≤ 400"),
+        f"{len(starts):,} starts, 200 steps of Adam": (
+            lambda: run(trajectories, "beale", "adam", starts, 200, 0.05),
+            "≤ 1000",
+        ),
+        f"{len(rates)} rates, {len(OPTIMIZERS)} optimizers, 200 steps": (
+            lambda: run(sweep_rates, Quadratic(10), list(OPTIMIZERS), start, 200, rates),
+            "≤ 1000",
+        ),
     }
     return [
         Measure(f"{name}, median", median(times(call, repetitions)), "ms", wanted)
