@@ -105,7 +105,7 @@ def test_what_was_set_is_still_set_after_a_look_at_home(open_page, settled):
     before = shown(page)
     page.get_by_test_id("stSidebar").get_by_role("link").first.click()
     heading(page, HOME["en"])
-    page.get_by_test_id("stSidebar").get_by_role("link").nth(1).click()
+    page.get_by_test_id("stSidebar").get_by_role("link", name=TITLE["en"]).click()
     heading(page, TITLE["en"])
     settled(page)
     assert shown(page) == before
