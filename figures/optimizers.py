@@ -552,7 +552,7 @@ def rate_curves(
 ) -> go.Figure:
     """Height at the end against the learning rate, and where each of `edges` begins to diverge."""
     _ = translate
-    most, least = 1e3, 1e-12
+    most, least = 1e5, 1e-12
     heights = sweep.height.clamp(min=least).where(sweep.height <= most * 10, math.nan)
     rates = sweep.rates.numpy()
     traces = [
@@ -560,10 +560,15 @@ def rate_curves(
         for name, row in zip(optimizers, heights, strict=True)
     ]
     lines = [{**vertical(edge, LOOKS[name][0]), "opacity": 0.8} for name, edge in edges.items()]
-    place = {"yref": "paper", "y": 0.01, "xanchor": "right", "yanchor": "bottom"}
-    look = {"textangle": -90, "showarrow": False, "font": {"size": 11}}
+    place = {"yref": "paper", "y": 1, "xanchor": "right", "yanchor": "top", "textangle": -90}
     notes = [
-        {"text": names(_)[name], "x": math.log10(edge), **place, **look}
+        {
+            "text": names(_)[name],
+            "x": math.log10(edge),
+            "font": {"size": 11, "color": LOOKS[name][0]},
+            "showarrow": False,
+            **place,
+        }
         for name, edge in edges.items()
     ]
     ends = [math.log10(float(sweep.rates[0])), math.log10(float(sweep.rates[-1]))]
