@@ -41,7 +41,7 @@ for row in rows_of(catalogue.CONCEPTS, 3):
     for column, concept in zip(st.columns(3, gap="large"), row, strict=False):
         card = text.load(concept.id, language.current())
         with column:
-            st.image(THUMBNAILS / f"{concept.id}.webp", width="stretch")
+            st.image(next(THUMBNAILS.glob(f"{concept.id}.*")), width="stretch")
             st.caption(sections[concept.section])
             open_link(concept, f"**{card.title}**")
             st.markdown(card.claim)

@@ -70,7 +70,7 @@ def test_every_room_has_its_file(copy):
     written = {path.relative_to(copy).as_posix() for path in copy.rglob(f"*{CONCEPT}*")}
     names = [f"{room}/{'test_' if 'tests' in room else ''}{CONCEPT}.py" for room in ROOMS]
     texts = [f"assets/text/{language}/{CONCEPT}.md" for language in ("en", "zh")]
-    assert {*names, *texts, f"assets/thumbnails/{CONCEPT}.webp"} <= written
+    assert {*names, *texts, f"assets/thumbnails/{CONCEPT}.png"} <= written
 
 
 @pytest.mark.parametrize(

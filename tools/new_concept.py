@@ -95,7 +95,7 @@ def draw_placeholder(concept: str) -> Path:
     icon = Image.open(ICON)
     thumbnail = Image.new("RGBA", (640, 400))
     thumbnail.paste(icon, ((640 - icon.width) // 2, (400 - icon.height) // 2))
-    path = THUMBNAILS / f"{concept}.webp"
+    path = THUMBNAILS / f"{concept}.png"
     thumbnail.save(path)
     return path
 

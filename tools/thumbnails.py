@@ -1,7 +1,8 @@
 """Draw the gallery's thumbnails and the README's picture from the pages themselves.
 
 `make thumbnails` opens every concept on the default sample and saves the first picture of the step
-that the catalogue names as assets/thumbnails/<id>.webp, and one page as assets/readme/<id>.webp.
+that the catalogue names in assets/thumbnails, and one page as assets/readme/<id>.webp. A thumbnail
+is <id>.jpg if it shows a photo and <id>.png if it shows a chart: Streamlit sends these as they are.
 """
 
 import base64
@@ -16,7 +17,6 @@ from tools.browser import ROOT, running_app, running_browser, settle
 from ui.catalogue import CONCEPTS, Concept
 
 SIZE = (640, 400)
-MOST_BYTES = 60_000
 THUMBNAILS = ROOT / "assets" / "thumbnails"
 README = ROOT / "assets" / "readme" / "anchors_nms.webp"
 README_STEP = "suppression"
@@ -62,21 +62,29 @@ def heading(page: Page, step: str) -> Locator:
     return page.locator(f"#{step.replace('_', '-')}")
 
 
-def save(image: Image.Image, path: Path, most_bytes: int = MOST_BYTES) -> None:
-    """As WebP, at the best quality that keeps the file small."""
+def save_thumbnail(image: Image.Image, concept: str) -> None:
+    for suffix in (".jpg", ".png"):
+        (THUMBNAILS / f"{concept}{suffix}").unlink(missing_ok=True)
+    if image.mode == "RGBA":
+        few_colours = image.quantize(128, method=Image.Quantize.FASTOCTREE)
+        few_colours.save(THUMBNAILS / f"{concept}.png", optimize=True)
+    else:
+        save_small(image, THUMBNAILS / f"{concept}.jpg", "JPEG", 60_000)
+
+
+def save_small(image: Image.Image, path: Path, form: str, most_bytes: int) -> None:
+    """At the best quality that keeps the file small."""
     for quality in range(90, 10, -5):
         file = io.BytesIO()
-        image.save(file, "WEBP", quality=quality, method=6)
+        image.save(file, form, quality=quality)
         if file.tell() <= most_bytes:
             break
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(file.getvalue())
-    print(f"{path.relative_to(ROOT)}: {image.width} x {image.height}, {file.tell() / 1000:.0f} kB")
 
 
 def draw(browser: Browser, server: str, concept: Concept) -> None:
     page = open_concept(browser, server, concept.id)
-    save(thumbnail(page, concept), THUMBNAILS / f"{concept.id}.webp")
+    save_thumbnail(thumbnail(page, concept), concept.id)
     page.close()
 
 
@@ -85,10 +93,11 @@ def draw_readme(browser: Browser, server: str) -> None:
     first_picture(page, README.stem, README_STEP)
     heading(page, README_STEP).evaluate("heading => heading.scrollIntoView()")
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    save(shot, README, most_bytes=200_000)
+    save_small(shot, README, "WEBP", 200_000)
 
 
 def main() -> None:
+    THUMBNAILS.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory() as folder,
         running_app(Path(folder) / "server.log") as server,

@@ -9,6 +9,7 @@ from ui.samples import DEFAULT, SAMPLES, sample, thumbnail
 
 _STATE = "photo"
 _NOTICE = "photo_notice"
+_CHOSEN = "photos_chosen"
 _UPLOADED = "upload"
 
 
@@ -57,6 +58,8 @@ def _dialog() -> None:
 
 
 def _choose() -> None:
+    # A chooser that is opened again before the page has settled would still hold the last file.
+    fresh = st.session_state.get(_CHOSEN, 0)
     ways = {"upload": _("Upload"), "camera": _("Camera"), "samples": _("Samples")}
     way = st.segmented_control(
         _("Where from"),
@@ -67,7 +70,7 @@ def _choose() -> None:
         key="photo_way",
     )
     if way == "camera":
-        _take(st.camera_input(_("Take a photo"), key="photo_camera"))
+        _take(st.camera_input(_("Take a photo"), key=f"photo_camera_{fresh}"))
     elif way == "samples":
         _samples()
     else:
@@ -76,7 +79,7 @@ def _choose() -> None:
             st.file_uploader(
                 _("JPEG, PNG, WebP, BMP, GIF or TIFF, up to 20 MB and 50 megapixels"),
                 type=formats,
-                key="photo_file",
+                key=f"photo_file_{fresh}",
             )
         )
         st.caption(
@@ -101,6 +104,7 @@ def _take(uploaded) -> None:
 
 def _set(photo: Photo) -> None:
     st.session_state[_STATE] = photo
+    st.session_state[_CHOSEN] = st.session_state.get(_CHOSEN, 0) + 1
     st.session_state.pop(_NOTICE, None)
     st.query_params["photo"] = link_name()
     st.rerun()

@@ -89,6 +89,7 @@ def test_pointing_at_a_gate_shows_its_channel(concept, settled):
 
 def test_a_pinned_patch_is_the_one_that_is_worked_out_below(concept, settled):
     top = concept.stage("patches-stage")
+    settled(concept.page)
     box = top.bounding_box()
     concept.page.mouse.click(box["x"] + 3, box["y"] + 3)
     said = concept.keyed("patches-says").locator("p").first

@@ -662,6 +662,7 @@ def test_a_training_runs_to_its_end_and_can_be_repeated(open_page) -> None:
 def test_a_training_stops_at_once_and_goes_on_where_it_was(open_page, settled) -> None:
     page = open_page("?case=training")
     page.get_by_text("2000").click()
+    settled(page)
     page.get_by_role("button", name="Train").click()
     page.wait_for_timeout(1000)
     page.get_by_role("button", name="Pause").click()
