@@ -703,16 +703,13 @@ def surface_names(translate: Translate) -> dict[str, str]:
     return {**plain, **people, **waves, **own}
 
 
-def nearest(
-    axes: Sequence[Sequence[float]], point: Sequence[float] | Mapping[str, float]
-) -> list[float]:
-    """On each axis the position nearest to a point (x, y), or to one that was clicked.
+def nearest(axes: Sequence[Sequence[float]], point: Sequence[float]) -> list[float]:
+    """On each axis the position nearest to a point (x, y).
 
-    >>> nearest([[0.0, 0.5, 1.0], [0.0, 2.0]], {"x": 0.6, "y": 1.5})
+    >>> nearest([[0.0, 0.5, 1.0], [0.0, 2.0]], [0.6, 1.5])
     [0.5, 2.0]
     """
-    x_y = (point["x"], point["y"]) if isinstance(point, Mapping) else point
-    return [min(axis, key=lambda v: abs(v - at)) for axis, at in zip(axes, x_y, strict=True)]
+    return [min(axis, key=lambda v: abs(v - at)) for axis, at in zip(axes, point, strict=True)]
 
 
 def refusal(error: ExpressionError, translate: Translate) -> str:

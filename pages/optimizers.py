@@ -10,7 +10,7 @@ from figures import optimizers as figures
 from ui import chooser
 from ui.address import say, unless_default
 from ui.language import translate as _
-from ui.live.figure import Sweep
+from ui.live.figure import Grip, Sweep
 from ui.live.sentence import Follow
 from ui.live.slider import move, positions
 from ui.page import Page
@@ -58,23 +58,18 @@ def factor_slider(step, key):
     return step.live_slider(_("Learning rates, times the fair ones"), FACTORS, 1.0, key=key)
 
 
-def start_sliders(step, name, ground):
-    """Where to start: a new surface brings its own start, and a click on the map sets it."""
+def start_point(step, name, ground):
+    """Where to start, dragged on the map or set by two sliders: a new surface brings its own."""
     axes = [positions(float(low), float(high), (high - low) / 100) for low, high in ground.window]
     default = figures.nearest(axes, ground.start)
-    event = (st.session_state.get(f"{step.id}.map") or {}).get("event")
-    before = st.session_state.setdefault("optimizers.seen", (name, event))
-    if before != (name, event):
-        st.session_state["optimizers.seen"] = name, event
-        clicked = event is not None and event != before[1]
-        start = figures.nearest(axes, event["points"][0]) if clicked else default
-        for key, value in zip("xy", start, strict=True):
+    if st.session_state.setdefault("optimizers.surface", name) != name:
+        st.session_state["optimizers.surface"] = name
+        for key, value in zip("xy", default, strict=True):
             move(step.topic(key), value, key)
-        if clicked:
-            st.rerun()  # the close-up starts there too
     labels = _("Start, x"), _("Start, y")
     given = zip(labels, axes, default, "xy", strict=True)
-    return [step.live_slider(label, axis, value, key=key) for label, axis, value, key in given]
+    start = [step.live_slider(label, axis, value, key=key) for label, axis, value, key in given]
+    return start, Grip(step.topic("x"), step.topic("y"), *axes)
 
 
 def memory_sliders(step, known):
@@ -101,7 +96,8 @@ def race(step):
     surface, ground = survey(step, name)
     if ground is None:
         return
-    start = torch.tensor([start_sliders(step, name, ground)], dtype=torch.float64)
+    start, grip = start_point(step, name, ground)
+    start = torch.tensor([start], dtype=torch.float64)
     factor, steps = factor_slider(step, "factor"), range(STEPS + 1)
     at = step.live_slider(_("Step"), steps, 40, key="step", live=False, play=True)
     step.reset()
@@ -112,7 +108,7 @@ def race(step):
     paths, topic, sides = paths[:, :, 0], step.topic("step"), step.sides(2)
     dots = follow(topic, len(ALL) + 2, paths.transpose(0, 1))
     chart = figures.race_map(ground, paths, ALL, at, _)
-    step.figure(chart, key="map", sweeps=dots, events=["click"], place=sides[0])
+    step.figure(chart, key="map", sweeps=dots, grip=grip, place=sides[0])
     chart = figures.height_curves(figures.above_lowest(heights, ground.lowest), ALL, at, _)
     line = [Sweep(topic, len(ALL), "x", figures.upright(steps))]
     step.figure(chart, key="curves", sweeps=line, place=sides[1])

@@ -13,7 +13,7 @@ from ui.controls import Controls
 from ui.drawn import Box, DrawnBoxes
 from ui.language import translate as _
 from ui.live import stage as stages
-from ui.live.figure import FigureEvent, Sweep, live_figure
+from ui.live.figure import FigureEvent, Grip, Sweep, live_figure
 from ui.live.sentence import Follow, live_sentence
 from ui.live.stage import StageEvent
 from ui.live.training import live_training, training_serial
@@ -158,6 +158,7 @@ class Step(Controls):
         sweeps: Sequence[Sweep] = (),
         events: Sequence[str] = (),
         points_at: Mapping[int, str] | None = None,
+        grip: Grip | None = None,
         place: Any = None,
     ) -> FigureEvent | None:
         """Draw a figure in the canvas, or in `place`. See `ui.live.figure`."""
@@ -172,6 +173,7 @@ class Step(Controls):
                 sweeps=sweeps,
                 events=events,
                 points_at=points_at,
+                grip=grip,
                 step=self.id,
             )
 

@@ -101,3 +101,24 @@ def test_noise_is_played_without_the_server(open_page, settled):
 def test_what_leaves_the_map_is_said_so(open_page, settled):
     page = settled(open_page(f"{PAGE}?factor=100.0&step=200"))
     expect(keyed(page, "race-says").locator("p").first).to_contain_text("Left the map: SGD")
+
+
+def test_the_start_is_dragged_on_the_map(open_page, settled):
+    page = settled(open_page(PAGE))
+    plot = plots(page, "race").first
+    grip = keyed(page, "race-map").locator(".live-grip")
+    ring, area = grip.bounding_box(), plot.locator(".nsewdrag").first.bounding_box()
+    page.mouse.move(ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2)
+    page.mouse.down()
+    place = [area["x"] + area["width"] / 4, area["y"] + area["height"] / 2]
+    page.mouse.move(*place, steps=5)
+    started = "plot => Math.abs(plot._fullData[2].x[0] - 0.375) < 0.1"
+    page.wait_for_function(started, arg=plot.element_handle())  # still held
+    assert "x=" not in page.url
+    ring = grip.bounding_box()
+    assert abs(ring["x"] + ring["width"] / 2 - place[0]) < 8
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"x=0\.3"))
+    settled(page)
+    x = plots(page, "closeup").first.evaluate("plot => plot._fullData[2].x[0]")
+    assert abs(x - 0.375) < 0.1

@@ -32,6 +32,21 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Grip:
+    """A point that is dragged over a figure, or put anywhere on it by a click.
+
+    Attributes:
+        x, y: keys of the sliders that it moves, and that move it.
+        xs, ys: the sliders' values, in units of the figure's axes.
+    """
+
+    x: str
+    y: str
+    xs: Sequence[float]
+    ys: Sequence[float]
+
+
+@dataclass(frozen=True)
 class FigureEvent:
     """What the visitor last did to a figure: `kind` and the points concerned.
 
@@ -50,6 +65,7 @@ def live_figure(
     sweeps: Sequence[Sweep] = (),
     events: Sequence[str] = (),
     points_at: Mapping[int, str] | None = None,
+    grip: Grip | None = None,
     step: str = "",
 ) -> FigureEvent | None:
     """Draw a Plotly figure in place; zoom, hover and pinned ghosts survive a change.
@@ -61,6 +77,7 @@ def live_figure(
         events: which of `click`, `hover` and `select` are reported.
         points_at: for a trace the key of a slider that moves, in the browser, to the index of the
             point under the pointer.
+        grip: a point to drag, in place of zooming.
         step: the page step whose toolbar exports and pins it.
 
     Returns:
@@ -90,10 +107,18 @@ def live_figure(
         "sweeps": places,
         "events": list(events),
         "points_at": {str(trace): topic for trace, topic in (points_at or {}).items()},
+        "grip": grip and _axes(grip),
         "step": step,
     }
     mount("figure", meta, arrays, key=key, on_event_change=_nothing, on_failed_change=_nothing)
     return _event(state.get("event"), events)
+
+
+def _axes(grip: Grip) -> dict[str, dict[str, Any]]:
+    return {
+        "x": {"topic": grip.x, "values": list(grip.xs)},
+        "y": {"topic": grip.y, "values": list(grip.ys)},
+    }
 
 
 def _nothing() -> None:

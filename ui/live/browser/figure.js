@@ -1,4 +1,5 @@
 // The live figure: Plotly.react in place, sweeps played from arrays that are here already.
+import { createGrip } from "./grip.js";
 import { download, element, piece, publish, subscribe, theme, unpack } from "./shared.js";
 
 const FRAMES = 2000;
@@ -84,6 +85,7 @@ function create(root) {
   let topics = "";
   let unsubscribe = [];
   const at = new Map();
+  const grip = createGrip(plot);
 
   function current() {
     const data = figure.data.map((trace) => ({ ...trace }));
@@ -103,6 +105,7 @@ function create(root) {
     do {
       stale = false;
       const layout = dressed(figure.layout, theme(root), meta.height);
+      if (meta.grip) layout.dragmode = false;
       layout.datarevision = ++serial;
       await P.react(plot, [...current(), ...ghosts], layout, {
         displaylogo: false, displayModeBar: false, responsive: true,
@@ -110,6 +113,7 @@ function create(root) {
       const frames = (window.__figureFrames ??= []);
       frames.push(performance.now());
       if (frames.length > FRAMES) frames.shift();
+      grip.place();
     } while (stale);
     busy = false;
   }
@@ -128,6 +132,8 @@ function create(root) {
     plot.removeAllListeners?.("plotly_click");
     plot.removeAllListeners?.("plotly_hover");
     plot.removeAllListeners?.("plotly_selected");
+    plot.removeAllListeners?.("plotly_relayout");
+    plot.on("plotly_relayout", grip.place);
     if (meta.events.includes("click")) plot.on("plotly_click", (e) => tell("click", e));
     plot.on("plotly_hover", (e) => {
       if (meta.events.includes("hover")) tell("hover", e);
@@ -177,6 +183,7 @@ function create(root) {
           .then((lib) => { P = lib; })
           .then(pause) // lets the step's answer reach its slider first: the server computes meanwhile
           .then(draw)
+          .then(() => grip.update(meta.grip))
           .then(listen)
           .catch(() => { if (!P) report("failed", true); });
       });
@@ -184,6 +191,7 @@ function create(root) {
     destroy() {
       cancel?.();
       unsubscribe.forEach((off) => off());
+      grip.destroy();
       P?.purge(plot);
     },
   };

@@ -92,6 +92,12 @@ function create(root) {
     show();
   }
 
+  // What is dragged elsewhere for this slider, such as a point on a figure.
+  function dragged({ index, done }) {
+    stop();
+    go(index, done);
+  }
+
   function stop() {
     if (!playing) return;
     clearInterval(playing);
@@ -151,7 +157,11 @@ function create(root) {
         || before?.texts.length !== data.texts.length) drawTicks();
       if (before?.topic !== data.topic) {
         unsubscribe?.();
-        const offs = [subscribe(`ack:${data.topic}`, acknowledge), subscribe(data.topic, follow)];
+        const offs = [
+          subscribe(`ack:${data.topic}`, acknowledge),
+          subscribe(data.topic, follow),
+          subscribe(`set:${data.topic}`, dragged),
+        ];
         unsubscribe = () => offs.forEach((off) => off());
       }
       if (revision !== data.revision) {
