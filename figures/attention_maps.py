@@ -150,7 +150,7 @@ def place_tiles(parts: CbamParts, translate: Translate) -> go.Figure:
     """What the 7×7 convolution reads, and the gate that it gives."""
     _ = translate
     maps = torch.cat([parts.spatial_average[0], parts.spatial_maximum[0], parts.spatial[0]])
-    titles = [_("average over channels"), _("maximum over channels"), _("→ 7×7, sigmoid")]
+    titles = [_("channel mean"), _("channel maximum"), _("→ 7×7, sigmoid")]
     return tiles(torch.cat([spread(maps[:2]), maps[2:]]), titles)
 
 

@@ -50,6 +50,7 @@ def gates(step):
     step.stage(photo, figures.mask_layers(masks, strengths, _), key="mask", place=left)
     step.stage(photo, figures.channel_layers(gate, channel, _), key="channel_map", place=right)
     covered = masks.mean(dim=(1, 2))
+    found = covered[STRENGTHS.index(1.0)] > NOBODY
     nobody = _("It was made for selfies and finds nobody here: change the photo above.")
     step.says(
         block=block,
@@ -59,8 +60,11 @@ def gates(step):
         most=float(gate.gate.max()),
         strength=Follow([strengths], [f"{s:g}" for s in STRENGTHS]),
         covered=Follow([strengths], [f"{c:.1%}" for c in covered.tolist()]),
-        note=nobody if covered[STRENGTHS.index(1.0)] < NOBODY else "",
+        note="" if found else nobody,
     )
+    if not found:
+        with step.canvas:
+            chooser.offer("astronaut", key="attention_maps.gates.offer")
     step.figure(figures.gate_flow(gate, _), key="flow", points_at={2: channel})
     step.figure(figures.channel_tiles(gate, _), key="tiles")
     step.fact(covered=100 * covered[STRENGTHS.index(strength)], gate_channels=len(gate.gate))

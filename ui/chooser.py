@@ -52,6 +52,13 @@ def button(key: str) -> None:
         _dialog()
 
 
+def offer(name: str, key: str) -> None:
+    """A button that takes a sample, where a page has nothing to show on the present photo."""
+    title = SAMPLES[name].title[language.current()]
+    if st.button(_("Look at: {title}").format(title=title), icon=":material/image:", key=key):
+        _set(sample(name))
+
+
 def _dialog() -> None:
     # The title is translated, so the dialog is made when it is opened.
     st.dialog(_("Your photo"), width="large")(_choose)()

@@ -29,8 +29,13 @@ def test_the_mask_at_strength_one_is_the_networks(open_page):
     assert "finds nobody" not in sentence(app, "Block")["text"]
 
 
-def test_a_photo_without_a_person_says_so(open_page):
-    assert "finds nobody here" in sentence(open_page(PAGE), "Block")["text"]
+def test_a_photo_without_a_person_says_so_and_offers_one(open_page):
+    app = open_page(PAGE)
+    assert "finds nobody here" in sentence(app, "Block")["text"]
+    app.button(key="attention_maps.gates.offer").click().run()
+    assert complaints(app) == []
+    assert "finds nobody" not in sentence(app, "Block")["text"]
+    assert app.query_params["photo"] == ["astronaut"]
 
 
 @pytest.mark.parametrize(("picture", "patches"), [("whole", 14 * 18), ("crop", 16 * 16)])
