@@ -55,8 +55,9 @@ def button(key: str) -> None:
 def offer(name: str, key: str) -> None:
     """A button that takes a sample, where a page has nothing to show on the present photo."""
     title = SAMPLES[name].title[language.current()]
-    if st.button(_("Look at: {title}").format(title=title), icon=":material/image:", key=key):
-        _set(sample(name))
+    label = _("Look at: {title}").format(title=title)
+    if st.button(label, icon=":material/image:", key=key, on_click=lambda: _keep(sample(name))):
+        st.rerun()  # the whole page, not the step alone
 
 
 def _dialog() -> None:
@@ -110,11 +111,15 @@ def _take(uploaded) -> None:
 
 
 def _set(photo: Photo) -> None:
+    _keep(photo)
+    st.rerun()
+
+
+def _keep(photo: Photo) -> None:
     st.session_state[_STATE] = photo
     st.session_state[_CHOSEN] = st.session_state.get(_CHOSEN, 0) + 1
     st.session_state.pop(_NOTICE, None)
     st.query_params["photo"] = link_name()
-    st.rerun()
 
 
 def _samples() -> None:
