@@ -19,6 +19,8 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from ui.queue import THREADS
+
 if TYPE_CHECKING:
     import torch
 
@@ -179,14 +181,14 @@ def _warm_up() -> None:
 
 @cache
 def _torch() -> Any:
-    """The library, set to half of the cores.
+    """The library, set to a few threads.
 
     Visitors share the machine, and a thread that waits for a busy core costs far more than it
     gains: on two busy cores the detector needs 50 ms with one thread and 200 to 700 with two.
     """
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    torch.set_num_threads(THREADS)
     return torch
 
 

@@ -1,6 +1,7 @@
 """One step of a page: controls beside a figure, and what follows from them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ui.recipe import Recipe
 from ui.run import Call, network, run, shared, stream
 from ui.text import Section
 from ui.toolbar import code, toolbar
+from ui.waiting import Waiting
 
 _RESULTS = "step.results"
 _KEPT_RESULTS = 8
@@ -55,6 +57,7 @@ class Step(Controls):
         self._tables: dict[str, np.ndarray] = {}
         self._offers = ["link"]
         with st.container(key=f"step-{page}.{name}"):
+            self._waiting = Waiting()
             controls, self.canvas = st.columns([1, 2.4], gap="large")
         super().__init__(page, name, controls, feeds)
 
@@ -62,7 +65,8 @@ class Step(Controls):
 
     def run(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Run an explainer on the device; its source and call appear under "Code"."""
-        result = run(function, *arguments, **options)
+        with self._turn(*arguments, *options.values()):
+            result = run(function, *arguments, **options)
         self.recipe.record(function, arguments, options, result)
         return result
 
@@ -74,7 +78,9 @@ class Step(Controls):
         plain = map(_plain, (*arguments, *options.values()))
         place = (photo.digest, function.__module__, function.__name__, *plain)
         if place not in results:
-            results[place] = run(function, *arguments, **options)
+            with self._turn(*arguments, *options.values()):
+                if place not in results:  # the run before, ended by this one, may have got it
+                    results[place] = run(function, *arguments, **options)
             while len(results) > _KEPT_RESULTS:
                 results.pop(next(iter(results)))
         self.recipe.record(function, arguments, options, results[place])
@@ -122,10 +128,18 @@ class Step(Controls):
                 key=name,
                 length=length,
                 strings=strings,
+                turn=lambda: self._waiting.turn(gives_way=True),
             )
         self._answered[name] = training_serial(name)
         self.recipe.record_states(function, arguments, options, states)
         return list(states)
+
+    def _turn(self, *arguments: Any) -> AbstractContextManager[None]:
+        """A place among the heavy computations, if a network is among the arguments."""
+        from torch.nn import Module
+
+        heavy = any(isinstance(argument, Module) for argument in arguments)
+        return self._waiting.turn() if heavy else nullcontext()
 
     def network(self, name: str, *options: str) -> Any:
         """A trained network of `explainers.models`, loaded once per server."""

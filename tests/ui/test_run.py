@@ -55,7 +55,8 @@ def test_importing_does_not_import_torch() -> None:
 
 def test_warming_up_imports_torch_once_and_freezes_it() -> None:
     script = """
-import gc, os, sys, threading
+import gc, sys, threading
+from ui.queue import THREADS
 from ui.run import warm_up
 first = warm_up()
 assert first.daemon and warm_up() is first
@@ -64,8 +65,7 @@ import torch
 counts = []
 counter = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
 counter.start(); counter.join()
-expected = max(1, os.cpu_count() // 2)
-print(counts == [expected], gc.get_freeze_count() > 10_000, "explainers.models" in sys.modules)
+print(counts == [THREADS], gc.get_freeze_count() > 10_000, "explainers.models" in sys.modules)
 """
     assert in_fresh_python(script) == "True True True"
 

@@ -2,17 +2,19 @@
 
 The browser asks for the next slice when the one before has been drawn. So the figures move while
 it runs, every other control still answers, and a visitor who stops or leaves frees the machine
-at once: nothing runs that nobody asked for.
+at once: nothing runs that nobody asked for. With every slice it goes to the end of the line.
 """
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
 
 from ui.live.channel import component
+from ui.queue import GaveWayError
 
 SLICE = 0.25
 """Seconds of computation between two redraws."""
@@ -51,6 +53,7 @@ def live_training(
     key: str,
     length: int,
     strings: Mapping[str, str],
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> list[Any]:
     """Start, pause and repeat a long computation; returns its states so far, at least the first.
 
@@ -60,6 +63,8 @@ def live_training(
         key: unique in the app.
         length: the `step` of its last state.
         strings: `start`, `pause`, `again` and `progress`, the latter with `{step}` and `{length}`.
+        turn: entered for every slice but the first state; if it raises `GaveWayError`, the slice is
+            left out and the browser asks again.
     """
     runs = st.session_state.setdefault(_RUNS, {})
     run = runs.get(key)
@@ -71,11 +76,12 @@ def live_training(
         run.advance(0)
         going = again
     else:
-        going = fresh and asked.get("revision") == run.revision
+        going = fresh and asked.get("revision") == run.revision and not asked.get("pause")
     if fresh:
         run.serial = asked["serial"]
     if going:
-        run.advance(SLICE)
+        with suppress(GaveWayError), turn():
+            run.advance(SLICE)
     step = run.states[-1].step
     component("training")(
         data={

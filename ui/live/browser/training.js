@@ -4,7 +4,7 @@
 // So a closed page, a pause and a lost connection all stop the computation.
 import { element, onReconnect, piece, subscribe } from "./shared.js";
 
-const PATIENCE = 15000; // ms after which an unanswered request counts as lost
+const PATIENCE = 60000; // ms after which a request counts as lost: it may have waited in line
 
 function create(root) {
   const start = element("button", { type: "button", className: "live-start" });
@@ -31,7 +31,7 @@ function create(root) {
     clearTimeout(timer);
     inFlight = ++serial;
     timer = setTimeout(() => { if (going) ask(); }, PATIENCE);
-    send("asked", { serial, revision, again: false, ...more });
+    send("asked", { serial, revision, again: false, pause: false, ...more });
   }
 
   function answered(number) {
@@ -57,6 +57,7 @@ function create(root) {
   start.onclick = () => {
     going = !going;
     if (going && !inFlight) ask();
+    if (!going && inFlight) ask({ pause: true }); // a slice that waits for its turn gives it up
     show();
   };
   again.onclick = () => {
