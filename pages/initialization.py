@@ -94,7 +94,8 @@ def network():
 def all_at_once(step):
     depth, activation, width = network()
     x = inputs(step)
-    spread = step.run(explain.compare_schemes, x, depth, activation, seeded(), width=width)
+    arguments = x, depth, activation, seeded()
+    spread = step.once(photo, explain.compare_schemes, *arguments, width=width)
     forward = step.run(explain.fates, spread.activation_std)
     backward = step.run(explain.fates, spread.gradient_std, backward=True)
     step.table(figures.fate_table(forward, backward, ALL, _))
@@ -117,7 +118,7 @@ def gain(step):
     x, gains = inputs(step, max(8, 4096 // width)), torch.tensor(GAINS)
     scheme, at = page.value("scheme"), GAINS.index(factor)
     arguments = x, depth, scheme, activation, seeded(), gains, width
-    sweep = step.run(explain.sweep_gains, *arguments)
+    sweep = step.once(photo, explain.sweep_gains, *arguments)
     topics = step.topic("gain"), step.topic("layer")
     left, right = step.sides(2)
     moves = [Sweep(topics[0], i, "y", rows) for i, rows in enumerate(figures.gain_rows(sweep))]
@@ -141,7 +142,7 @@ def on_photo(step):
     alike = step.choice(_("Colour scale"), kinds, "alike", key="scale") == "alike"
     step.reset()
     arguments = step.image(photo), ALL, DEPTHS, seeded(), page.value("activation")
-    found = step.run(explain.photo_maps, *arguments, channels=16, side=64)
+    found = step.once(photo, explain.photo_maps, *arguments, channels=16, side=64)
     names = list(figures.scheme_names(_).values())
     left, right = step.sides(2)
     for key, place, rows in (("first", left, range(5)), ("second", right, range(5, 9))):

@@ -26,7 +26,7 @@ from ui.toolbar import code, toolbar
 from ui.waiting import Waiting
 
 _RESULTS = "step.results"
-_KEPT_RESULTS = 8
+_KEPT_RESULTS = 12
 _SAMPLE = "from ui.samples import sample"
 _PATH = "from pathlib import Path"
 _PHOTO = "from ui.photo import Photo"
