@@ -62,8 +62,8 @@ def start_point(step, name, ground):
     """Where to start, dragged on the map or set by two sliders: a new surface brings its own."""
     axes = [positions(float(low), float(high), (high - low) / 100) for low, high in ground.window]
     default = figures.nearest(axes, ground.start)
-    if st.session_state.setdefault("optimizers.surface", name) != name:
-        st.session_state["optimizers.surface"] = name
+    if st.session_state.setdefault("optimizers.start_on", name) != name:
+        st.session_state["optimizers.start_on"] = name
         for key, value in zip("xy", default, strict=True):
             move(step.topic(key), value, key)
     labels = _("Start, x"), _("Start, y")
