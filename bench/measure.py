@@ -1,24 +1,37 @@
 """What a measurement is, and how all of them are told."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median, quantiles
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number that was measured.
+    """One number that was measured, or the median of many.
 
     Args:
         name: what it is.
         value: how much, in `unit`.
         unit: "" for a ratio.
-        wanted: the bound that it has to keep, such as "≥ 10"; "" if there is none.
+        wanted: the bound that `value` has to keep, such as "≥ 10"; "" if there is none.
+        p95: the 95th percentile, where there are repetitions.
     """
 
     name: str
     value: float
     unit: str
     wanted: str = ""
+    p95: float | None = None
+
+    @classmethod
+    def of(cls, name: str, values: Sequence[float], unit: str, wanted: str = "") -> "Measure":
+        """The median and the 95th percentile of repetitions.
+
+        >>> Measure.of("", [1.0, 2.0, 9.0], "ms").value
+        2.0
+        """
+        p95 = quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else None
+        return cls(name, median(values), unit, wanted, p95)
 
     @property
     def kept(self) -> bool:
@@ -35,19 +48,23 @@ class Measure:
 
 def table(measures: Iterable[Measure]) -> str:
     """A table that reads well as plain text and as Markdown."""
-    rows = [("measured", "value", "wanted"), *map(_row, measures)]
+    rows = [("measured", "median", "p95", "wanted"), *map(_row, measures)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ("-" * widths[0], "-" * (widths[1] - 1) + ":", "-" * (widths[2] - 1) + ":"))
+    rows.insert(1, ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])))
     return "\n".join(
-        f"| {n:<{widths[0]}} | {v:>{widths[1]}} | {w:>{widths[2]}} |" for n, v, w in rows
+        f"| {name:<{widths[0]}} | "
+        + " | ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        + " |"
+        for name, *cells in rows
     )
 
 
-def _row(measure: Measure) -> tuple[str, str, str]:
+def _row(measure: Measure) -> tuple[str, str, str, str]:
     missed = "" if measure.kept else " **missed**"
     unit = f" {measure.unit}" if measure.unit else ""
     wanted = f"{measure.wanted}{unit}{missed}" if measure.wanted else ""
-    return measure.name, f"{digits(measure.value)}{unit}", wanted
+    p95 = "" if measure.p95 is None else digits(measure.p95)
+    return measure.name, f"{digits(measure.value)}{unit}", p95, wanted
 
 
 def digits(value: float) -> str:
