@@ -8,7 +8,7 @@ DEV_READY := .venv/dev-ready
 PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .NOTPARALLEL:
-.PHONY: help run test lint types unit pages browser format bench concept thumbnails messages browser-ready
+.PHONY: help run test lint types unit pages browser format bench concept thumbnails messages browser-ready nginx-ready
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -16,7 +16,7 @@ help: ## List what can be made
 run: $(APP_READY) ## Start the app (PORT=8501)
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
-test: lint types browser-ready ## Check everything: lint, types, doctests, unit, page and browser tests
+test: lint types browser-ready nginx-ready ## Check everything: lint, types, doctests, unit, page and browser tests
 	@echo "==> doctests, unit and page tests"
 	@OMP_NUM_THREADS=1 $(PYTEST) --numprocesses 2 --ignore tests/browser
 	@echo "==> browser tests"
@@ -40,7 +40,7 @@ unit: $(DEV_READY) ## Doctests and unit tests
 pages: $(DEV_READY) ## Page tests
 	@$(PYTEST) tests/pages
 
-browser: browser-ready ## Browser tests
+browser: browser-ready nginx-ready ## Browser tests
 	@$(PYTEST) tests/browser
 
 format: $(DEV_READY) ## Let ruff fix and format the code
@@ -63,6 +63,10 @@ messages: $(DEV_READY) ## Collect the messages to translate
 browser-ready: $(DEV_READY)
 	@echo "==> browser"
 	@tools/install_browser.sh $(BIN)/python
+
+nginx-ready:
+	@echo "==> nginx"
+	@tools/install_nginx.sh
 
 $(APP_READY): requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another one with PYTHON=..." % v[:2])'

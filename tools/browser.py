@@ -40,20 +40,28 @@ QUIET = """() => {
 def running_app(log: Path, script: str = "app.py", **environment: str) -> Iterator[str]:
     """Start the app, or another script, on a free port, yield its address, stop it."""
     port = free_port()
+    with running_server(log, port, script, **environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def running_server(
+    log: Path, port: int, script: str = "app.py", folder: Path = ROOT, **environment: str
+) -> Iterator[subprocess.Popen]:
+    """Start the app, or another script, in a folder, yield its process, stop it."""
     command = [sys.executable, "-m", "streamlit", "run", script]
     options = ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
     with log.open("w") as output:
         process = subprocess.Popen(
             command + options,
-            cwd=ROOT,
+            cwd=folder,
             env=os.environ | {"VISION_DEVICE": "cpu"} | environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
         try:
-            address = f"http://127.0.0.1:{port}"
-            wait_until_healthy(address, process, log)
-            yield address
+            wait_until_healthy(f"http://127.0.0.1:{port}", process, log)
+            yield process
         finally:
             process.terminate()
             process.wait(timeout=10)
