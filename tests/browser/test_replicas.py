@@ -164,7 +164,7 @@ def test_visitors_stay_with_their_replica_and_are_spread_over_both(open_page, se
     pages = [open_page() for _ in range(4)]
     names = [cookie(page) for page in pages]
     assert sorted(names) == ["one", "one", "two", "two"]
-    for page in pages:
+    for page in pages[:2]:
         page.reload()
         settled(page)
     pages[0].get_by_test_id("stSidebar").get_by_role("link").nth(1).click()
