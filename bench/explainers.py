@@ -1,14 +1,17 @@
 """How long the explainers take that have to keep up with a slider, run as the pages run them."""
 
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
+from bench import plain
 from bench.measure import Measure
-from explainers.anchors_nms import make_anchors, match_anchors, sweep_nms
+from explainers.anchors_nms import make_anchors, match_anchors, nms, sweep_nms
+from explainers.attention_maps import scaled_dot_product_attention
+from explainers.boxes import box_iou
 from explainers.descents import rate_grid, sweep_rates
+from explainers.initialization import compare_schemes, random_inputs
 from explainers.models.mobilenet_v2 import classify
 from explainers.models.ssd_mobilenet_v2 import preprocess
 from explainers.models.vit_s14 import attend
@@ -23,6 +26,11 @@ ANCHORS, OBJECTS, CANDIDATES, THRESHOLDS = 20_000, 10, 500, 101
 
 
 def measures(repetitions: int) -> list[Measure]:
+    """What each explainer takes by itself, then beside the same in plain torch."""
+    return [*by_themselves(repetitions), *beside_plain_torch(repetitions)]
+
+
+def by_themselves(repetitions: int) -> Iterator[Measure]:
     generator = torch.Generator().manual_seed(0)
     objects, boxes = random_boxes(OBJECTS, generator), random_boxes(CANDIDATES, generator)
     scores = torch.rand(CANDIDATES, generator=generator)
@@ -32,6 +40,7 @@ def measures(repetitions: int) -> list[Measure]:
     transformer = network("vit_s14")
     starts = lattice(SURFACES["beale"].window, 100, 100).reshape(-1, 2)
     rates, start = rate_grid(1e-4, 1e3, 200), starts[:1].double()
+    inputs = random_inputs(64, 256, generator)
     timed = {
         f"{ANCHORS:,} anchors laid out, matched against {OBJECTS} objects": (
             lambda: run(lay_out_and_match, objects),
@@ -52,11 +61,60 @@ def measures(repetitions: int) -> list[Measure]:
             lambda: run(sweep_rates, Quadratic(10), list(OPTIMIZERS), start, 200, rates),
             "≤ 1000",
         ),
+        "Every initialization, 50 layers of 256 units": (
+            lambda: run(compare_schemes, inputs, 50, "relu", generator, width=256),
+            "≤ 1000",
+        ),
     }
-    return [
-        Measure(f"{name}, median", median(times(call, repetitions)), "ms", wanted)
-        for name, (call, wanted) in timed.items()
-    ]
+    for name, (call, wanted) in timed.items():
+        yield Measure.of(name, times(call, repetitions), "ms", wanted)
+
+
+def beside_plain_torch(repetitions: int) -> Iterator[Measure]:
+    """Ours, in turn with the plainest torch, and with torchvision's where it is installed."""
+    generator = torch.Generator().manual_seed(0)
+    boxes = random_boxes(CANDIDATES, generator)
+    scores = torch.rand(CANDIDATES, generator=generator)
+    thresholds = torch.linspace(0, 1, THRESHOLDS)
+    heads = torch.randn(3, 6, 257, 64, generator=generator)
+    starts = lattice(SURFACES["beale"].window, 100, 100).reshape(-1, 2)
+    pairs: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = {
+        "box_iou": (box_iou, plain.box_iou, (boxes, boxes)),
+        "nms": (nms, plain.nms, (boxes, scores, 0.5)),
+        "sweep_nms": (sweep_nms, plain.sweep_nms, (boxes, scores, thresholds)),
+        "attention": (scaled_dot_product_attention, plain.attention, tuple(heads)),
+        "trajectories": (adam, plain.trajectories, ("beale", starts, 200, 0.05)),
+    }
+    for name, (ours, others, arguments) in pairs.items():
+        yield from ratio(name, "plain torch", ours, others, arguments, repetitions)
+    try:
+        from torchvision import ops
+    except ImportError:
+        return
+    yield from ratio("box_iou", "torchvision", box_iou, ops.box_iou, (boxes, boxes), repetitions)
+    yield from ratio("nms", "torchvision", nms, ops.nms, (boxes, scores, 0.5), repetitions)
+
+
+def ratio(
+    name: str,
+    beside: str,
+    ours: Callable[..., Any],
+    others: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    repetitions: int,
+) -> Iterator[Measure]:
+    taken: dict[Callable[..., Any], list[float]] = {ours: [], others: []}
+    for _ in range(repetitions):
+        for call, found in taken.items():
+            found += times(lambda call=call: run(call, *arguments), 1, warm_up=1)
+    mine = Measure.of(name, taken[ours], "ms")
+    yield mine
+    share = mine.value / Measure.of("", taken[others], "ms").value
+    yield Measure(f"{name}, ours : {beside}, medians", share, "")
+
+
+def adam(surface: str, starts: torch.Tensor, steps: int, lr: float) -> torch.Tensor:
+    return trajectories(surface, "adam", starts, steps, lr)
 
 
 def lay_out_and_match(objects: torch.Tensor) -> torch.Tensor:
@@ -75,9 +133,9 @@ def random_boxes(count: int, generator: torch.Generator) -> torch.Tensor:
     return torch.cat([places, places + sizes], dim=1)
 
 
-def times(call: Callable[[], Any], repetitions: int) -> list[float]:
-    """Milliseconds; the first two calls, which load and allocate, do not count."""
-    for _ in range(2):
+def times(call: Callable[[], Any], repetitions: int, warm_up: int = 2) -> list[float]:
+    """Milliseconds; the first calls, which load and allocate, do not count."""
+    for _ in range(warm_up):
         call()
     calls = current_calls.set([])
     try:

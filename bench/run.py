@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser
 
 from bench import browser as visitor
-from bench import explainers
+from bench import explainers, memory, pages
 from bench.measure import Measure, table
 from tools.browser import ROOT, running_app, running_browser
 from ui.catalogue import CONCEPTS
@@ -24,14 +24,15 @@ from ui.catalogue import CONCEPTS
 RESULTS = ROOT / "build" / "bench.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+AS_STREAMLIT_COMES = {"STREAMLIT_RUNNER_POST_SCRIPT_GC": "true"}
 BARE, TUNED, LIVE = "bare Streamlit page", "the same without its garbage collection", "live pieces"
 
 
-def light_app(browser: Browser, logs: Path, quick: bool) -> Iterator[Measure]:
+def light_app(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measure]:
     """A live slider and figure beside Streamlit's own, in the same browser."""
     plain = "bench/apps/plain.py"
     scripts = {
-        BARE: (plain, {"STREAMLIT_RUNNER_POST_SCRIPT_GC": "true"}),  # as Streamlit comes
+        BARE: (plain, AS_STREAMLIT_COMES),
         TUNED: (plain, {}),  # as .streamlit/config.toml sets it
         LIVE: ("bench/apps/live.py", {}),
     }
@@ -40,22 +41,24 @@ def light_app(browser: Browser, logs: Path, quick: bool) -> Iterator[Measure]:
         for number, (name, (script, options)) in enumerate(scripts.items()):
             server = running_app(logs / f"{number}.log", script, **options)
             pages[name] = visitor.open_page(browser, servers.enter_context(server))
-        rate = visitor.dragged(pages[LIVE], "Frequency", 2 if quick else 8)
+        rate = visitor.dragged(pages[LIVE], "Frequency", 2 if repetitions < 10 else 8)
         yield Measure("Live slider dragged: figures computed and drawn", rate.figures, "/s", "≥ 10")
-        times = visitor.single_changes(pages, 5 if quick else 40)
+        times = visitor.single_changes(pages, repetitions)
     for name, taken in times.items():
-        yield Measure(f"Slider to pixels, {name}: median", median(taken), "ms")
-        yield Measure(f"Slider to pixels, {name}: p95", quantiles(taken, n=20)[-1], "ms")
+        yield Measure.of(f"Slider to pixels, {name}", taken, "ms")
     ours, bare, tuned = (median(times[name]) for name in (LIVE, BARE, TUNED))
     yield Measure(f"Slider to pixels, {LIVE} : {BARE}, medians", ours / bare, "", "≤ 0.75")
     yield Measure(f"Slider to pixels, {LIVE} : {TUNED}, medians", ours / tuned, "")
 
 
-def real_app(browser: Browser, logs: Path, quick: bool) -> Iterator[Measure]:
-    """The app itself: what is loaded at first, then a page at work."""
-    seconds = 2 if quick else 5
-    with running_app(logs / "app.log") as server:
-        yield from first_view("Home", visitor.first_view(browser, f"{server}/"))
+def real_app(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measure]:
+    """The app itself: what is loaded at first, then its pages at work beside a bare one."""
+    seconds = 2 if repetitions < 10 else 5
+    with (
+        running_app(logs / "app.log") as server,
+        running_app(logs / "bare.log", "bench/apps/plain.py", **AS_STREAMLIT_COMES) as bare,
+    ):
+        yield from first_view("home", visitor.first_view(browser, f"{server}/"))
         for concept in CONCEPTS:
             received = visitor.first_view(browser, f"{server}/{concept.id}")
             yield from first_view(concept.id, received)
@@ -66,15 +69,15 @@ def real_app(browser: Browser, logs: Path, quick: bool) -> Iterator[Measure]:
         yield Measure("NMS sweep dragged: stages redrawn", rate.stages, "/s", "≥ 30")
         rate = visitor.played(page, "IoU threshold", min(seconds, 2))
         yield Measure("NMS sweep played: stages redrawn", rate.stages, "/s", "≥ 30")
+        page.context.close()
+        yield from pages.measures(browser, server, bare, repetitions)
 
 
 def first_view(page: str, received: dict[str, int]) -> Iterator[Measure]:
     """What is ours, and beside it what Streamlit and Plotly bring to any page."""
-    beside = {name: received.pop(name, 0) for name in ("Streamlit", "Plotly")}
-    yield Measure(f"{page}, first view", sum(received.values()) / 1e6, "MB", "≤ 1.5")
-    for name, taken in beside.items():
-        if taken:
-            yield Measure(f"{page}, {name}'s scripts beside it", taken / 1e6, "MB")
+    beside = sum(received.pop(name, 0) for name in ("Streamlit", "Plotly"))
+    yield Measure(f"{page}, received at first view", sum(received.values()) / 1e6, "MB", "≤ 1.5")
+    yield Measure(f"{page}, Streamlit's and Plotly's scripts beside it", beside / 1e6, "MB")
 
 
 def machine(chromium: str) -> str:
@@ -106,10 +109,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="repeat less, to see that it runs")
     parser.add_argument("--readme", action="store_true", help="fill in the README's table")
     options = parser.parse_args(arguments)
-    measures = explainers.measures(3 if options.quick else 25)
+    repetitions = 3 if options.quick else 30
+    measures = explainers.measures(repetitions)
     with TemporaryDirectory() as folder, running_browser() as browser:
-        measures += light_app(browser, Path(folder), options.quick)
-        measures += real_app(browser, Path(folder), options.quick)
+        logs = Path(folder)
+        measures += light_app(browser, logs, repetitions)
+        measures += real_app(browser, logs, repetitions)
+        measures += pages.starts(browser, logs, repetitions)
+        measures += memory.measures(logs, reruns=200 if options.quick else 1000, sessions=50)
         where = machine(browser.version)
     told = f"{where}\n\n{table(measures)}"
     print(told)

@@ -84,6 +84,18 @@ def wait_until_healthy(address: str, process: subprocess.Popen, log: Path) -> No
     raise RuntimeError(f"the app did not start:\n{log.read_text()}")
 
 
+def process_behind(address: str) -> int:
+    """The number of the process that `running_app` has started there; Linux alone tells it."""
+    option = f"--server.port={address.rpartition(':')[2]}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if option in (folder / "cmdline").read_bytes().split(b"\0"):
+                return int(folder.name)
+        except OSError:
+            continue
+    raise ProcessLookupError(f"no server was found behind {address}")
+
+
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """Debian's Chromium where it is installed, else Playwright's own."""

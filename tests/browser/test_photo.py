@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from tools.browser import running_app, settle
+from tools.browser import process_behind, running_app, settle
 from ui.catalogue import CONCEPTS
 from ui.language import catalogue
 from ui.samples import sample
@@ -201,17 +201,6 @@ def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
     log = tmp_path_factory.mktemp("guarded") / "server.log"
     with running_app(log, TMPDIR=str(folder)) as address:
         yield address, process_behind(address), folder
-
-
-def process_behind(address: str) -> int:
-    option = f"--server.port={address.rpartition(':')[2]}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if option in (folder / "cmdline").read_bytes().split(b"\0"):
-                return int(folder.name)
-        except OSError:
-            continue
-    raise AssertionError("the server's process was not found")
 
 
 @contextmanager
