@@ -146,7 +146,7 @@ def upload(page: Page, content: bytes) -> None:
     page.get_by_role("button", name="Change photo").first.click()
     file = {"name": "photo.bmp", "mimeType": "image/bmp", "buffer": content}
     page.get_by_role("dialog").locator("input[type=file]").set_input_files(file)
-    expect(page).to_have_url(re.compile("photo=upload"), timeout=20_000)
+    expect(page).to_have_url(re.compile("photo=upload"), timeout=60_000)
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
