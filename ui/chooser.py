@@ -85,7 +85,10 @@ def _choose() -> None:
         formats = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"]
         _take(
             st.file_uploader(
-                _("JPEG, PNG, WebP, BMP, GIF or TIFF, up to 20 MB and 50 megapixels"),
+                _(
+                    "JPEG, PNG, WebP, BMP, GIF or TIFF, "
+                    "up to 20 MB and 50 megapixels; WebP up to 16"
+                ),
                 type=formats,
                 key=f"photo_file_{fresh}",
             )
@@ -139,7 +142,11 @@ def _samples() -> None:
 def _sentence(error: PhotoError) -> str:
     sentences = {
         Reason.TOO_LARGE: _("This file is larger than 20 MB. Choose a smaller one."),
-        Reason.TOO_MANY_PIXELS: _("This picture has more than 50 megapixels. Scale it down first."),
+        Reason.TOO_MANY_PIXELS: _(
+            "This picture has more than {megapixels} megapixels, the most for its kind of file. "
+            "Scale it down first."
+        ),
+        Reason.TOO_LONG: _("This picture is more than 65,535 pixels long. Scale it down first."),
         Reason.NOT_A_PHOTO: _(
             "This is not a picture in a format we read. Choose a JPEG, PNG, WebP, BMP, GIF or TIFF."
         ),
@@ -147,4 +154,4 @@ def _sentence(error: PhotoError) -> str:
             "This picture is damaged and cannot be read. Try to save or export it again."
         ),
     }
-    return sentences.get(error.reason, sentences[Reason.BROKEN])
+    return sentences[error.reason].format(megapixels=error.megapixels)

@@ -7,7 +7,7 @@ import hashlib
 import io
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -16,22 +16,36 @@ from typing import Literal, Self
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_INPUT_SIDE = 65_535
+MAX_MEMORY = 256_000_000
+"""What a picture may take while it is decoded, in bytes: some formats reach it before 50 MP."""
+
 MAX_SIDE = 1024
 """The longest side of a decoded photo, in pixels."""
 
 _MAX_READS = 200_000  # an honest file of 20 MB needs some thousands
 _MAX_SCANNED = 1_000_000_000  # pixels times scans of a progressive JPEG
+_MAX_RUN_PIXELS = 5_000_000  # of a run-length BMP, which Pillow unpacks in Python: half a second
+_MAX_WOVEN_PIXELS = 25_000_000  # of an interlaced PNG: half a second
+_MAX_EXIF_BLOCKS = 100  # an honest file has one to a picture; Pillow copies all before at each
 _STRIP_PIXELS = 1_000_000
+_LEAST_LIMIT = 1_000_000  # pixels; a file that can hold no more is not made by any camera
+
+# Bytes that Pillow and its libraries hold for each pixel.
+_WEBP_BYTES = 16  # two canvases of libwebp, the copy of one, the picture
+_COEFFICIENT_BYTES = 2  # of a JPEG in several scans, for each sample
 
 # Tags of a TIFF file.
-_IMAGE_WIDTH, _IMAGE_LENGTH, _BITS_PER_SAMPLE = 256, 257, 258
+_IMAGE_WIDTH, _IMAGE_LENGTH, _BITS_PER_SAMPLE, _COMPRESSION = 256, 257, 258, 259
+_ORIENTATION, _SAMPLES_PER_PIXEL, _ROWS_PER_STRIP = 274, 277, 278
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
+_TIFF_JPEG = (6, 7)
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -55,13 +69,17 @@ class Reason(StrEnum):
 
     TOO_LARGE = "too_large"
     TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_LONG = "too_long"
     NOT_A_PHOTO = "not_a_photo"
     BROKEN = "broken"
 
 
 SENTENCES = {
     Reason.TOO_LARGE: "The file is larger than 20 MB.",
-    Reason.TOO_MANY_PIXELS: "The picture has more than 50 megapixels or is too long.",
+    Reason.TOO_MANY_PIXELS: (
+        "The picture has more than {megapixels} megapixels, the most for its kind of file."
+    ),
+    Reason.TOO_LONG: "The picture has a side of more than 65,535 pixels.",
     Reason.NOT_A_PHOTO: "The file is not a JPEG, PNG, WebP, BMP, GIF or TIFF picture.",
     Reason.BROKEN: "The picture is damaged and cannot be read.",
 }
@@ -69,11 +87,17 @@ SENTENCES = {
 
 
 class PhotoError(ValueError):
-    """A file that cannot be shown; `reason` says why, `str()` says it in an English sentence."""
+    """A file that cannot be shown.
 
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(SENTENCES[reason])
+    Attributes:
+        reason: why; `str()` says it in an English sentence.
+        megapixels: the most that a picture of its kind may have, where it has too many.
+    """
+
+    def __init__(self, reason: Reason, megapixels: int = MAX_PIXELS // 1_000_000) -> None:
+        super().__init__(SENTENCES[reason].format(megapixels=megapixels))
         self.reason = reason
+        self.megapixels = megapixels
 
 
 @dataclass(frozen=True)
@@ -138,7 +162,8 @@ def decode(data: bytes) -> Image.Image:
     greys of any depth scaled to 8 bits, shrunk until the longest side has `MAX_SIDE` pixels.
 
     Args:
-        data: a JPEG, PNG, WebP, BMP, GIF or TIFF file of at most 20 MB and 50 megapixels.
+        data: a JPEG, PNG, WebP, BMP, GIF or TIFF file of at most 20 MB and 50 megapixels. Where
+            decoding takes more than 4 bytes a pixel it may have fewer: a WebP 16.
 
     Returns:
         Mode RGB, at least 1x1.
@@ -156,6 +181,8 @@ def decode(data: bytes) -> Image.Image:
     """
     if len(data) > MAX_BYTES:
         raise PhotoError(Reason.TOO_LARGE)
+    if data.count(b"Exif\0\0") > _MAX_EXIF_BLOCKS:
+        raise PhotoError(Reason.BROKEN)
     try:
         with _decoding, Image.open(_PatientFile(data), formats=FORMATS) as image:
             _check(image, data)
@@ -184,20 +211,59 @@ class _PatientFile(io.BytesIO):
 
 def _check(image: Image.Image, data: bytes) -> None:
     """Raise `PhotoError` if decoding the pixels would take too much memory or time."""
-    pixels = image.width * image.height
-    if pixels > MAX_PIXELS or max(image.size) > MAX_INPUT_SIDE:
-        raise PhotoError(Reason.TOO_MANY_PIXELS)
-    if image.format in ("JPEG", "MPO") and pixels * data.count(b"\xff\xda") > _MAX_SCANNED:
-        raise PhotoError(Reason.TOO_MANY_PIXELS)
-    if isinstance(image, TiffImageFile) and _pixels_in_tiles(image.tag_v2) > 2 * MAX_PIXELS:
-        raise PhotoError(Reason.TOO_MANY_PIXELS)
+    if max(image.size) > MAX_INPUT_SIDE:
+        raise PhotoError(Reason.TOO_LONG)
+    most = min(MAX_PIXELS, _most_pixels(image, data))
+    if image.width * image.height <= most:
+        return
+    if most < _LEAST_LIMIT:
+        raise PhotoError(Reason.BROKEN)
+    raise PhotoError(Reason.TOO_MANY_PIXELS, most // 1_000_000)
 
 
-def _pixels_in_tiles(tags: Mapping[int, int]) -> int:
-    """The pixels of a TIFF's tiles, which may be far larger than the picture."""
-    width, height = tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1)
-    columns, rows = ceil(tags[_IMAGE_WIDTH] / width), ceil(tags[_IMAGE_LENGTH] / height)
-    return columns * width * rows * height
+def _most_pixels(image: Image.Image, data: bytes) -> int:
+    """The most pixels that a picture of this kind may have."""
+    if isinstance(image, TiffImageFile):
+        return _most_tiff_pixels(image)
+    if isinstance(image, JpegImageFile):
+        return _most_jpeg_pixels(image, data)
+    if image.format == "WEBP":
+        return MAX_MEMORY // _WEBP_BYTES
+    if image.tile and image.tile[0].codec_name == "bmp_rle":
+        return _MAX_RUN_PIXELS
+    return _MAX_WOVEN_PIXELS if image.info.get("interlace") else MAX_PIXELS
+
+
+def _most_jpeg_pixels(image: JpegImageFile, data: bytes) -> int:
+    """A JPEG in one scan is decoded row by row; of more scans all coefficients are kept."""
+    scans = 1 + data.count(b"\xff\xda", image.fp.tell())
+    if scans == 1 and not image.info.get("progressive"):
+        return MAX_PIXELS
+    shares = [across * down for _name, across, down, _table in image.layer]
+    samples = sum(shares) / max(shares)
+    return min(_MAX_SCANNED // scans, int(MAX_MEMORY / (_COEFFICIENT_BYTES * samples + 1)))
+
+
+def _most_tiff_pixels(image: TiffImageFile) -> int:
+    """A TIFF takes the picture, its copy if it is turned, and one strip or tile, however large."""
+    tags = image.tag_v2
+    columns, rows = tags[_IMAGE_WIDTH], tags[_IMAGE_LENGTH]  # `image.size` is turned already
+    width = tags.get(_TILE_WIDTH, columns)
+    height = tags.get(_TILE_LENGTH, min(rows, tags.get(_ROWS_PER_STRIP, rows)))
+    pixels = columns * rows
+    decoded = ceil(columns / width) * width * ceil(rows / height) * height
+    samples, depth = tags.get(_SAMPLES_PER_PIXEL, 1), max(tags.get(_BITS_PER_SAMPLE, (1,)))
+    strip = samples * depth / 8
+    if tags.get(_COMPRESSION) in _TIFF_JPEG:
+        strip = max(4, strip) + _COEFFICIENT_BYTES * samples
+    pictures = 2 if tags.get(_ORIENTATION, 1) != 1 else 1
+    taken = _bytes_of(image.mode) * pictures + strip * width * height / pixels
+    return min(int(MAX_MEMORY / taken), 2 * MAX_PIXELS * pixels // decoded)
+
+
+def _bytes_of(mode: str) -> int:
+    """What Pillow holds for each pixel."""
+    return {"1": 1, "L": 1, "P": 1}.get(mode, 2 if mode.startswith("I;16") else 4)
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
