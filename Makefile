@@ -8,7 +8,7 @@ DEV_READY := .venv/dev-ready
 PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .NOTPARALLEL:
-.PHONY: help run test lint types unit pages browser format bench concept thumbnails messages browser-ready nginx-ready
+.PHONY: help run test lint types unit pages browser format bench concept thumbnails messages audit browser-ready nginx-ready
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -59,6 +59,9 @@ thumbnails: browser-ready ## Draw the gallery and the picture in the README
 
 messages: $(DEV_READY) ## Collect the messages to translate
 	$(BIN)/python -m tools.messages
+
+audit: $(DEV_READY) ## Ask PyPI for known vulnerabilities of what is installed
+	$(BIN)/python -m tools.audit
 
 browser-ready: $(DEV_READY)
 	@echo "==> browser"

@@ -2,10 +2,15 @@
 
 import streamlit as st
 from starlette.formparsers import MultiPartParser
+from streamlit import net_util
 
 from ui import shell
 
 # An upload is parsed in memory: by default Starlette spools to a file on disk from 1 MB on.
 MultiPartParser.spool_max_size = (st.get_option("server.maxUploadSize") + 1) * 2**20
+
+# Whoever connects from another site would make Streamlit ask the internet for its own address,
+# and all visitors wait for the answer.
+net_util.get_external_ip = lambda: None
 
 shell.open_page()

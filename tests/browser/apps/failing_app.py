@@ -1,0 +1,3 @@
+"""A page that fails, for the browser tests."""
+
+raise RuntimeError("a secret")
