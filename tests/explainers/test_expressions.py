@@ -1,7 +1,10 @@
 import math
+import time
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from explainers.expressions import (
@@ -144,3 +147,102 @@ class TestParse:
         assert_close(parse(longest[:1] + longest[2:])(ONE, ONE), 2 * ONE)
         with pytest.raises(ExpressionError):
             parse(longest)
+
+
+PIECES = [
+    *("x", "y", "1", "9", "0x", "1e", "1j", "_", "²", "π", "ｘ", "𝓍", "λ", "٣", "pi", "sin", "exp"),
+    *("**", "*", "+", "-", "/", "//", "%", "@", "<<", ">>", "&", "|", "^", "~", "=", "==", ":="),
+    *("(", ")", "[", "]", "{", "}", ".", ",", ":", ";", "...", "#", "\\", "\n", "\t", "\0", "\f"),
+    *("lambda ", "for ", "in ", "if ", "else ", "not ", "and ", "await ", "yield ", "import "),
+    *("'", '"', "'''", "f'", 'f"', "rb'", "{x}", "{x!r:", "\\n", "\\N{BULLET}", "None", "True"),
+    *("__class__", "__import__", "__builtins__", "eval", "exec", "open", "os.system", "self"),
+]
+LONGEST_TO_COMPUTE = [
+    "x*" * 59 + "y",
+    "+".join(["x*y"] * 50),
+    "*".join(["sin(tan(exp(x)))"] * 11),
+    "+".join(["x**.3"] * 33),
+    "*".join(["tan(x)"] * 28),
+    "tanh(" * 30 + "x" + ")" * 30,
+    "*".join(["x²"] * 59),
+    "-" * 50 + "x**-20",
+]
+
+
+def held_to_the_rules(text: str) -> None:
+    """A text is refused in a short sentence, or a function of x and y, elementwise."""
+    try:
+        function = parse(text)
+    except ExpressionError as refused:
+        function, said = None, str(refused)
+    if function is None:
+        assert len(said) < 1000
+        return
+    values = function(torch.linspace(-2, 2, 5), torch.ones(5))
+    assert isinstance(values, torch.Tensor)
+    assert values.shape == (5,)
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
+class TestWhateverIsTyped:
+    @given(st.text(max_size=LONGEST_EXPRESSION + 5))
+    def test_any_text(self, text):
+        held_to_the_rules(text)
+
+    @settings(max_examples=1000)
+    @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+    def test_any_pieces_of_python(self, text):
+        held_to_the_rules(text)
+
+    @settings(max_examples=300)
+    @given(
+        st.recursive(
+            st.sampled_from(["x", "y", "3", "1e300", "pi", "0"]),
+            lambda part: st.one_of(
+                st.tuples(part, st.sampled_from("+-*/"), part).map("({0[0]}{0[1]}{0[2]})".format),
+                st.tuples(st.sampled_from(["sin", "log", "exp", "sqrt", "-", ""]), part).map(
+                    "{0[0]}({0[1]})".format
+                ),
+                st.tuples(part, st.integers(-25, 25)).map("({0[0]})**{0[1]}".format),
+            ),
+        )
+    )
+    def test_any_expression(self, text):
+        held_to_the_rules(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("9" * 190 + "*x", "0x" + "f" * 190 + "*x", "x**" + "9" * 190, "x" + "**9" * 60),
+            *("(" * 99 + "x" + ")" * 99, "[" * 200, "{" * 200, "-" * 199 + "x", "x" * 10**6),
+            *("sin(" * 50, "x" + ".a" * 99, "x" + "[0]" * 60, "x" + "()" * 99, "f'" * 100),
+            *("not " * 49 + "x", "lambda:" * 28 + "x", "x if x else " * 16 + "x", "²" * 199),
+        ],
+        ids=lambda text: text[:12],
+    )
+    def test_towers(self, text):
+        held_to_the_rules(text)
+
+    @pytest.mark.parametrize("text", LONGEST_TO_COMPUTE, ids=lambda text: text[:12])
+    def test_nothing_takes_long(self, text):
+        """A page asks for the values and slopes of all points of a map at once."""
+        points = torch.randn(100 * 100, 2, dtype=torch.float64, requires_grad=True)
+        started = time.process_time()
+        parse(text)(*points.unbind(dim=1)).sum().backward()
+        assert time.process_time() - started < 1
+        assert points.grad is not None
+
+    def test_nothing_of_it_is_run(self, tmp_path):
+        made = tmp_path / "made"
+        for text in (
+            f"open('{made}', 'w')",
+            f"__import__('os').system('touch {made}')",
+            f"(lambda: open('{made}', 'w'))()",
+            f"[open(x, 'w') for x in ['{made}']]",
+            f"f\"{{open('{made}', 'w')}}\"",
+            f"(x := open('{made}', 'w'))",
+            f"sin(x=open('{made}', 'w'))",
+        ):
+            with pytest.raises(ExpressionError):
+                parse(text)
+        assert not made.exists()
