@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from ui.table import Column, Format
@@ -100,7 +102,9 @@ def test_an_edited_cell_changes_the_text_and_what_follows():
     assert app.data_editor[0].value["sum"].tolist() == [1, 11]
 
 
-@pytest.mark.parametrize("value", [0, 32, None])
+@pytest.mark.parametrize(
+    "value", [0, 32, None, -1, 10**30, 1.5, 1e308, True, "seven", "x" * 100_000, [1], {"a": 1}]
+)
 def test_an_edit_that_is_refused_is_told_and_taken_back(value):
     app = edit(run(), a0=value)
     assert text(app) == "1.2_3.4"
@@ -128,6 +132,13 @@ def test_presets_and_reset_replace_the_rows():
 # ---------------------------------------------------------------- what a column allows
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda part: (
+        st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=5), part, max_size=3)
+    ),
+    max_leaves=5,
+)
 FORM = Format(
     {"a": Column("A", 80, 1, 9), "shown": Column("S", 60)},
     read=lambda text: [{"a": int(part), "shown": None} for part in text.split("_")],
@@ -140,6 +151,27 @@ FORM = Format(
 def test_only_whole_numbers_in_range(value):
     with pytest.raises(ValueError, match="A must be a whole number from 1 to 9"):
         FORM.check([{"a": value, "shown": 0}])
+
+
+@given(JSON)
+def test_whatever_a_browser_sends_for_a_cell(value):
+    """It is a number in range or refused in a sentence."""
+    row = {"a": value, "shown": value}
+    if type(value) is int and 1 <= value <= 9:
+        FORM.check([row])
+    else:
+        with pytest.raises(ValueError, match=r"^A must be a whole number from 1 to 9\.$"):
+            FORM.check([row])
+
+
+@given(st.text() | st.lists(st.integers(), max_size=300).map(lambda n: "_".join(map(str, n))))
+def test_whatever_a_link_says_of_the_rows(text):
+    try:
+        rows = FORM.parse(text)
+    except ValueError:
+        return
+    assert 1 <= len(rows) <= 2
+    assert all(1 <= row["a"] <= 9 for row in rows)
 
 
 def test_the_number_of_rows_is_bounded():
