@@ -212,7 +212,12 @@ def signal(
             "hovertemplate": "f(%{x:.2f}) = %{y:.3g}<extra></extra>",
             "showlegend": False,
         },
-        {**saturated, "x": x, "y": np.where(flat, value, np.nan), "hoverinfo": "skip"},
+        {
+            **saturated,
+            "x": np.where(flat, x, np.nan),
+            "y": np.where(flat, value, np.nan),
+            "hoverinfo": "skip",
+        },
         {
             "type": "bar",
             "x": x,

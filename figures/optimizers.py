@@ -37,6 +37,7 @@ LOOKS = {
 LEVELS, FINEST = 18, 60_000
 CLOUD_WINDOW = ((-1.5, 1.5), (-1.5, 1.5))
 SHADES = 8
+HIGHEST = 1e6  # of a noisy descent that has not diverged
 
 Translate = Callable[[str], str]
 
@@ -208,15 +209,15 @@ def height_curves(
 def above_lowest(heights: Tensor, lowest: float) -> Tensor:
     """Heights above the lowest point known, no less than a billionth of where they begin.
 
-    What is infinite or NaN becomes NaN: a gap in a curve.
+    What is NaN, or too large for a figure, becomes NaN: a gap in a curve.
 
-    >>> above_lowest(torch.tensor([[3.0, 1.0, float("inf")]]), lowest=1.0)
+    >>> above_lowest(torch.tensor([[3.0, 1.0, 1e35]]), lowest=1.0)
     tensor([[2.0000e+00, 2.0000e-09,        nan]])
     """
     above = heights - lowest
     first = above[..., 0]
     span = float(first.where(first.isfinite(), 0.0).max().clamp(min=1e-30))
-    return above.clamp(min=span * 1e-9).where(heights.isfinite(), math.nan)
+    return above.clamp(min=span * 1e-9).where(above.abs() < 1e30, math.nan)
 
 
 def _curve(name: str, x: np.ndarray, y: Tensor, hover: str, translate: Translate) -> dict[str, Any]:
@@ -650,7 +651,7 @@ def noise_rows(noisy: NoisyDescents, floor: Tensor) -> list[Tensor]:
     parts = [part.transpose(0, 1) for part in (noisy.low, noisy.high, noisy.mean)]
     rows = [part[number] for number in range(len(parts[0])) for part in parts]
     rows.append(floor[:, None].expand(-1, 2))
-    return [row.clamp(min=1e-6).where(row < 1e6, math.nan).float() for row in rows]
+    return [row.clamp(min=1e-6).where(row < HIGHEST, math.nan).float() for row in rows]
 
 
 def _clear(colour: str) -> str:
@@ -664,13 +665,15 @@ def last_heights(noisy: NoisyDescents, optimizers: Sequence[str]) -> dict[str, T
     return dict(zip(optimizers, noisy.mean[:, :, -1].T, strict=True))
 
 
-def told(numbers: Tensor) -> list[str]:
-    """Numbers for a sentence.
+def told(numbers: Tensor, translate: Translate) -> list[str]:
+    """Numbers for a sentence; of what `noise_rows` leaves out, that it has diverged.
 
-    >>> told(torch.tensor([0.5, 1234.0]))
-    ['0.5', '1.23e+03']
+    >>> told(torch.tensor([0.5, 1234.0, 1e7]), str)
+    ['0.5', '1.23e+03', 'diverged']
     """
-    return list(map(short, numbers.tolist()))
+    _ = translate
+    gone = _("diverged")
+    return [short(number) if number < HIGHEST else gone for number in numbers.tolist()]
 
 
 def noise_clouds(

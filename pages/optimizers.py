@@ -221,8 +221,10 @@ def noise(step):
     chart = figures.noise_curves(noisy, floor, NOISY, at, _)
     step.figure(chart, key="bands", sweeps=bands, place=sides[1])
     shown = {"level": levels, "floor": floor, **figures.last_heights(noisy, NOISY)}
-    step.says(draws=DRAWS, **{n: Follow([topic], figures.told(v)) for n, v in shown.items()})
-    step.fact(floor=floor[at], lr_sgd=own[0], level=level)
+    step.says(draws=DRAWS, **{n: Follow([topic], figures.told(v, _)) for n, v in shown.items()})
+    step.fact(lr_sgd=own[0], level=level)
+    if floor[at].isfinite():
+        step.fact(floor=floor[at])
     step.data(**shown)
 
 

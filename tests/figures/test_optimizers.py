@@ -318,4 +318,4 @@ class TestWords:
     def test_the_nearest_positions(self):
         axes = [[0.0, 0.1, 0.2], [5.0, 6.0]]
         assert figures.nearest(axes, (0.14, 9.0)) == [0.1, 6.0]
-        assert figures.nearest(axes, {"x": -3, "y": 5.4, "trace": 0}) == [0.0, 5.0]
+        assert figures.nearest(axes, (-3, 5.4)) == [0.0, 5.0]

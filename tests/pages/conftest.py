@@ -4,15 +4,21 @@ AppTest shows no live piece, so what its controls stand at is noted as the page 
 """
 
 import json
+import math
+import re
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
+from streamlit.runtime.state.query_params_proxy import QueryParamsProxy
 from streamlit.testing.v1 import AppTest
 
+from figures.stage import Layer
+from tests.pages.numbers import GAPS_SAID, not_numbers, words
 from ui.address import written
 from ui.controls import Controls
 from ui.drawn import DrawnBoxes
@@ -21,6 +27,13 @@ from ui.step import Step
 
 APP = Path(__file__).parents[2] / "app.py"
 SECONDS = 60
+MEANT_GAPS = (
+    "activations.vanishing.chains_figure",  # gradients of 0, on a logarithmic axis
+    "optimizers.basins",  # starts that have not settled
+    "receptive_field.touch.touches",  # pixels without weight, on a logarithmic scale
+    "receptive_field.trained gradient",  # cells with hardly any weight
+)
+"""Where NaN draws nothing, as it should."""
 
 
 @dataclass
@@ -35,6 +48,10 @@ class Drawn:
     """For each set of drawn boxes where they were."""
     steps: list[Step] = field(default_factory=list)
     """The steps that were drawn to their end."""
+    asked: set[str] = field(default_factory=set)
+    """The parameters of the link that the page has looked at."""
+    odd: set[tuple[str, str]] = field(default_factory=set)
+    """Where figures and layers hold what is no finite number; see `not_numbers`."""
 
     def forget(self) -> None:
         for notes in vars(self).values():
@@ -51,7 +68,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
         def noting(self: Controls, *args: Any, key: str, **options: Any) -> Any:
             value = draw(self, *args, key=key, **options)
-            notes.ends[key] = [written(end) for end in ends(args, options)]
+            if reach := ends(args, options):
+                notes.ends[key] = [written(end) for end in reach]
             notes.values[key] = written(value)
             return value
 
@@ -62,8 +80,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     note("several", lambda args, _: [list(args[1])[:1], list(args[1])[-1:], list(args[1])])
     note("number", lambda args, _: [args[2], args[3]])
     note("switch", lambda *_: [False, True])
+    note("live_bars", lambda args, to: [[to[end]] * len(args[1]) for end in ("low", "high")])
+    note("editor", lambda *_: [])
 
-    make, finish = Step.boxes, Step.finish
+    make, finish, figure, stage = Step.boxes, Step.finish, Step.figure, Step.stage
+    look = QueryParamsProxy.__getitem__
 
     def boxes(self: Step, *args: Any, key: str, **options: Any) -> DrawnBoxes:
         made = make(self, *args, key=key, **options)
@@ -74,6 +95,25 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
         finish(self, calls)
         notes.steps.append(self)
 
+    def drew(self: Step, chart: go.Figure, *, key: str, **options: Any) -> Any:
+        for place, trace in enumerate(chart.data):
+            name, sweeps = f"{self.id}.{key}[{place}]", options.get("sweeps", ())
+            swept = {sweep.attribute: sweep.values for sweep in sweeps if sweep.trace == place}
+            notes.odd |= {*not_numbers(name, trace.to_plotly_json()), *not_numbers(name, swept)}
+        return figure(self, chart, key=key, **options)
+
+    def staged(self: Step, photo: Photo, layers: Sequence[Layer], **options: Any) -> Any:
+        for layer in layers:
+            notes.odd |= set(not_numbers(f"{self.id} {layer.name}", vars(layer)))
+        return stage(self, photo, layers, **options)
+
+    def looked(self: QueryParamsProxy, key: str) -> str:
+        notes.asked.add(key)
+        return look(self, key)
+
+    monkeypatch.setattr(Step, "figure", drew)
+    monkeypatch.setattr(Step, "stage", staged)
+    monkeypatch.setattr(QueryParamsProxy, "__getitem__", looked)
     monkeypatch.setattr(Step, "boxes", boxes)
     monkeypatch.setattr(Step, "finish", finished)
     return notes
@@ -105,9 +145,29 @@ def open_page(drawn: Drawn, results: dict[Any, Any]) -> Callable[..., AppTest]:
             app.session_state["photo"] = uploaded
         if page:
             app.switch_page(f"pages/{page}.py")
-        return app.run()
+        app.run()
+        assert odd_numbers(app, drawn) == []
+        return app
 
     return open_one
+
+
+def odd_numbers(app: AppTest, drawn: Drawn) -> list[str]:
+    """What on the page is no finite number, but for gaps that are meant or told."""
+    sentences = {piece["step"]: str(piece) for piece in pieces(app, "sentence")}
+    said = {step for step, text in sentences.items() if GAPS_SAID.search(text)}
+    odd = [
+        where
+        for kind, where in sorted(drawn.odd)
+        if kind == "infinite" or not (where.startswith(MEANT_GAPS) or step_of(where) in said)
+    ]
+    texts = [node.value for node in (*app.markdown, *app.latex, *app.caption)]
+    odd += [text for text in (*texts, *sentences.values()) if words(text)]
+    return odd + [f"fact {name}" for name, n in all_facts(app).items() if not math.isfinite(n)]
+
+
+def step_of(where: str) -> str:
+    return ".".join(re.split(r"[. ]", where)[:2])
 
 
 def complaints(app: AppTest) -> list[str]:
@@ -125,3 +185,11 @@ def pieces(app: AppTest, name: str) -> list[Any]:
 def facts(app: AppTest, page: str) -> dict[str, float]:
     """The numbers on screen."""
     return dict(ChainMap(*app.session_state["page.facts"][page].values()))
+
+
+def all_facts(app: AppTest) -> dict[str, float]:
+    """The numbers on screen of all pages that were opened."""
+    if "page.facts" not in app.session_state:
+        return {}
+    pages = app.session_state["page.facts"].values()
+    return dict(ChainMap(*(step for page in pages for step in page.values())))
