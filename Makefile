@@ -8,7 +8,7 @@ DEV_READY := .venv/dev-ready
 PYTEST := $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .NOTPARALLEL:
-.PHONY: help run test lint types unit pages browser format bench concept thumbnails messages audit browser-ready nginx-ready
+.PHONY: help run test lint types unit pages browser format bench load concept thumbnails messages audit browser-ready nginx-ready
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +49,9 @@ format: $(DEV_READY) ## Let ruff fix and format the code
 
 bench: browser-ready ## Print the figures that the README states
 	$(BIN)/python -m bench.run
+
+load: $(DEV_READY) ## Let fifty visitors use the app for five minutes and print how they fared
+	$(BIN)/python -m bench.load
 
 concept: $(DEV_READY) ## Create the files of a new concept (ID=its_name SECTION=layers)
 	@test -n "$(ID)" || { echo "Name the concept: make concept ID=its_name" >&2; exit 1; }

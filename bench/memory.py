@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from bench.client import Client
-
 from bench.measure import Measure
 from tools.browser import process_behind, running_app
 from ui.catalogue import CONCEPTS

@@ -1,0 +1,76 @@
+"""The load test itself, with three visitors for three seconds: nothing about time is asserted."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from io import BytesIO
+
+import pytest
+from PIL import Image, ImageStat
+
+from bench.client import Client, photo
+from bench.load import FIRST, LIGHT, NETWORK, Answer, Visitor, measures, visit
+from tools.browser import running_app
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("load") / "server.log") as address:
+        yield address
+
+
+def test_three_visitors_are_answered_and_see_their_own_photos(server) -> None:
+    visitors = asyncio.run(visit(server, 3, 3))
+    assert len({visitor.client.page for visitor in visitors}) == 3
+    for visitor in visitors:
+        assert visitor.client.errors == []
+        assert visitor.client.photos >= 1
+        assert visitor.client.foreign_photos == 0
+        kinds = Counter(answer.kind for answer in visitor.answers)
+        assert kinds[FIRST] == 1
+        assert kinds[LIGHT] + kinds[NETWORK] >= 1
+        assert all(answer.milliseconds is not None for answer in visitor.answers)
+
+
+def test_what_is_moved_reaches_the_page(server) -> None:
+    async def move() -> str:
+        async with Client(server, "optimizers", 0) as client:
+            await client.open(patience=60)
+            await client.change("optimizers.factor")
+            return client.query
+
+    assert "factor=" in asyncio.run(move())
+
+
+def test_a_photo_of_somebody_else_is_noticed(server) -> None:
+    async def look() -> Client:
+        async with Client(server, "receptive_field", 5) as client:
+            await client.open(patience=60)
+            await client.open_chooser()
+            await client.upload()
+            client.number = 6  # from now on the visitor's own photo is somebody else's
+            client.cached.clear()
+            await client.open_chooser()
+            return client
+
+    client = asyncio.run(look())
+    assert client.photos == 1
+    assert client.foreign_photos >= 1
+
+
+def test_an_answer_that_never_comes_is_lost_and_counted() -> None:
+    visitor = Visitor(Client("http://127.0.0.1:1", "optimizers", 0), 0)
+    visitor.answers += [Answer("optimizers", LIGHT, ms) for ms in (100.0, None, 300.0)]
+    found = {measure.name: measure for measure in measures([visitor])}
+    assert found["Lost"].value == 1
+    assert not found["Lost"].kept
+    assert found[f"{LIGHT}, 2 answered"].value == 200
+    assert found[f"{LIGHT}: 95 % within"].kept
+
+
+@pytest.mark.parametrize("colour", [(40, 40, 40), (215, 65, 140)])
+def test_a_photo_has_its_visitors_colour(colour) -> None:
+    data = photo(colour)
+    assert len(data) > 50_000
+    found = ImageStat.Stat(Image.open(BytesIO(data))).mean
+    assert found == pytest.approx(colour, abs=3)
