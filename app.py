@@ -5,6 +5,7 @@ from starlette.formparsers import MultiPartParser
 from streamlit import net_util
 
 from ui import shell
+from ui.sockets import send_at_once
 
 # An upload is parsed in memory: by default Starlette spools to a file on disk from 1 MB on.
 MultiPartParser.spool_max_size = (st.get_option("server.maxUploadSize") + 1) * 2**20
@@ -13,4 +14,5 @@ MultiPartParser.spool_max_size = (st.get_option("server.maxUploadSize") + 1) * 2
 # and all visitors wait for the answer.
 net_util.get_external_ip = lambda: None
 
+send_at_once()
 shell.open_page()
