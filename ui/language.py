@@ -3,6 +3,9 @@
 import functools
 import gettext
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import polib
@@ -12,6 +15,7 @@ LANGUAGES = {"en": "English", "zh": "简体中文"}
 DEFAULT = "en"
 LOCALE = Path(__file__).parent.parent / "assets" / "locale"
 _STATE = "language"
+_settled: ContextVar[str | None] = ContextVar("settled_language", default=None)
 
 
 def current() -> str:
@@ -33,7 +37,17 @@ def choose(language: str) -> None:
 
 def translate(message: str) -> str:
     """The label in the page's language. Used as `_("IoU threshold")`."""
-    return catalogue(current()).gettext(message)
+    return catalogue(_settled.get() or current()).gettext(message)
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Inside the `with` block the language stays: a step asks for a thousand labels."""
+    token = _settled.set(current())
+    try:
+        yield
+    finally:
+        _settled.reset(token)
 
 
 @functools.cache

@@ -52,7 +52,8 @@ class Page:
                 step = Step(self.id, name, section, facts, feeds)
                 calls = current_calls.set([])
                 try:
-                    body(step)
+                    with language.settled():
+                        body(step)
                     step.finish(current_calls.get() or [])
                 finally:
                     current_calls.reset(calls)

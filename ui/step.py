@@ -12,6 +12,7 @@ from figures.stage import Layer
 from ui import chooser
 from ui.controls import Controls
 from ui.drawn import Box, DrawnBoxes
+from ui.kept import keep
 from ui.language import translate as _
 from ui.live import stage as stages
 from ui.live.figure import FigureEvent, Grip, Sweep, live_figure
@@ -64,9 +65,16 @@ class Step(Controls):
     # ------------------------------------------------------------------ computation
 
     def run(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Run an explainer on the device; its source and call appear under "Code"."""
-        with self._turn(*arguments, *options.values()):
-            result = run(function, *arguments, **options)
+        """Run an explainer on the device; its source and call appear under "Code".
+
+        A slow one is not repeated while its arguments stay the same. See `ui.kept`.
+        """
+
+        def compute() -> Any:
+            with self._turn(*arguments, *options.values()):
+                return run(function, *arguments, **options)
+
+        result = keep(function, arguments, options, compute)
         self.recipe.record(function, arguments, options, result)
         return result
 
