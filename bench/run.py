@@ -17,7 +17,7 @@ from playwright.sync_api import Browser
 
 from bench import browser as visitor
 from bench import explainers, memory, pages
-from bench.measure import Measure, table
+from bench.measure import Measure, digits, table
 from tools.browser import ROOT, running_app, running_browser
 from ui.catalogue import CONCEPTS
 
@@ -80,6 +80,12 @@ def first_view(page: str, received: dict[str, int]) -> Iterator[Measure]:
     yield Measure(f"{page}, Streamlit's and Plotly's scripts beside it", beside / 1e6, "MB")
 
 
+def told(measure: Measure) -> Measure:
+    """Say what has been measured so far: all of it takes about half an hour."""
+    print(f"{measure.name}: {digits(measure.value)} {measure.unit}", file=sys.stderr)
+    return measure
+
+
 def machine(chromium: str) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "streamlit", "plotly"))
     python = platform.python_version()
@@ -110,21 +116,23 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--readme", action="store_true", help="fill in the README's table")
     options = parser.parse_args(arguments)
     repetitions = 3 if options.quick else 30
-    measures = explainers.measures(repetitions)
     with TemporaryDirectory() as folder, running_browser() as browser:
-        logs = Path(folder)
-        measures += light_app(browser, logs, repetitions)
-        measures += real_app(browser, logs, repetitions)
-        measures += pages.starts(browser, logs, repetitions)
-        measures += memory.measures(logs, reruns=200 if options.quick else 1000, sessions=50)
-        where = machine(browser.version)
-    told = f"{where}\n\n{table(measures)}"
-    print(told)
+        logs, where = Path(folder), machine(browser.version)
+        parts = [
+            explainers.measures(repetitions),
+            light_app(browser, logs, repetitions),
+            real_app(browser, logs, repetitions),
+            pages.starts(browser, logs, repetitions),
+            memory.measures(logs, reruns=200 if options.quick else 1000, sessions=50),
+        ]
+        measures = [told(measure) for part in parts for measure in part]
+    print(f"{where}\n\n{table(measures)}")
     RESULTS.parent.mkdir(exist_ok=True)
     results = {"machine": where, "quick": options.quick, "measures": [asdict(m) for m in measures]}
     RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if options.readme:
-        fill_in(told)
+        bounds = [measure for measure in measures if measure.wanted]
+        fill_in(f"{where}\n\n{table(bounds)}")
 
 
 if __name__ == "__main__":
