@@ -262,12 +262,14 @@ def race_sentences(
         left: the step at which each has left, -1 if it has not `[optimizers]`.
     """
     _ = translate
+    nowhere = _("At step {step} the surface has no height where they stand.")
+    lowest = _("At step {step} **{leader}** is lowest, at height **{height}**.")
     best = heights.nan_to_num(math.inf, math.inf, math.inf).min(dim=0)
     told = []
     for step, (height, leader) in enumerate(
         zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ):
-        sentence = _("At step {step} **{leader}** is lowest, at height **{height}**.").format(
+        sentence = (lowest if height < math.inf else nowhere).format(
             step=step, leader=names(_)[optimizers[leader]], height=short(height)
         )
         gone = departures(left, optimizers, step, translate)

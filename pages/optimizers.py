@@ -222,9 +222,7 @@ def noise(step):
     step.figure(chart, key="bands", sweeps=bands, place=sides[1])
     shown = {"level": levels, "floor": floor, **figures.last_heights(noisy, NOISY)}
     step.says(draws=DRAWS, **{n: Follow([topic], figures.told(v, _)) for n, v in shown.items()})
-    step.fact(lr_sgd=own[0], level=level)
-    if floor[at].isfinite():
-        step.fact(floor=floor[at])
+    step.fact(floor=floor[at], lr_sgd=own[0], level=level)
     step.data(**shown)
 
 

@@ -110,8 +110,7 @@ def gradient(step):
     told["T"] = [f"{t:g}" for t in TEMPERATURES]
     moving = {name: Follow([topic], values) for name, values in told.items()}
     step.says(hard=f"{float(sweep.hard):.3g}", **moving)
-    if unsoftened := float(sweep.soft[TEMPERATURES.index(1.0)]):
-        step.fact(ratio=sweep.soft[at] / unsoftened)
+    step.fact(ratio=sweep.soft[at] / sweep.soft[TEMPERATURES.index(1.0)])
     step.data(T=TEMPERATURES, soft=sweep.soft, limit=sweep.limit, scaled=sweep.scaled)
 
 

@@ -1,5 +1,6 @@
 """One step of a page: controls beside a figure, and what follows from them."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -289,8 +290,9 @@ class Step(Controls):
             st.info(sentence, icon=":material/info:")
 
     def fact(self, **numbers: float) -> None:
-        """Numbers on screen that questions ask for."""
-        self._facts.update({name: float(number) for name, number in numbers.items()})
+        """Numbers on screen that questions ask for; nobody is asked for one that is not finite."""
+        known = {name: float(number) for name, number in numbers.items()}
+        self._facts.update({name: n for name, n in known.items() if math.isfinite(n)})
 
     def data(self, **columns: Any) -> None:
         """The numbers behind the figure, for the "Data" button: equal lengths make a CSV."""

@@ -161,8 +161,10 @@ def odd_numbers(app: AppTest, drawn: Drawn) -> list[str]:
         for kind, where in sorted(drawn.odd)
         if kind == "infinite" or not (where.startswith(MEANT_GAPS) or step_of(where) in said)
     ]
-    texts = [node.value for node in (*app.markdown, *app.latex, *app.caption)]
-    odd += [text for text in (*texts, *sentences.values()) if words(text)]
+    texts = [*(node.value for node in (*app.markdown, *app.caption)), *sentences.values()]
+    if "optimizers.closeup" not in said:  # whose formula works out the steps of a path, all of it
+        texts += [node.value for node in app.latex]
+    odd += [text for text in texts if words(text)]
     return odd + [f"fact {name}" for name, n in all_facts(app).items() if not math.isfinite(n)]
 
 

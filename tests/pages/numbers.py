@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-GAPS_SAID = re.compile(r"diverge|left the map|发散|离开地图", re.IGNORECASE)
+GAPS_SAID = re.compile(r"diverge|left the map|no height|发散|离开地图|没有高度", re.IGNORECASE)
 _WORDS = re.compile(r"(?<![\w\\])-?(nan|inf)(?!\w)", re.IGNORECASE)
 
 
