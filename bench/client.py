@@ -30,7 +30,7 @@ PATIENCE = 10.0
 """Seconds after which an answer counts as lost."""
 
 _JPEG = b"\xff\xd8\xff"
-_PAINTED = "attention_maps.places.hidden"  # a picture made of the photo, in other colours
+_PAINTED = ("attention_maps.places.hidden", "attention_maps.depth.colours")  # not the photo
 _SIZE = (640, 480)
 _LEVELS = 8  # of red and of green: so many colours, squared, tell visitors apart
 _TOLERANCE = 8
@@ -248,7 +248,7 @@ class Client:
 
     def _take_piece(self, delta: Delta, piece: BidiComponent) -> None:
         if piece.WhichOneof("data") == "bytes":
-            if _PAINTED not in piece.id:
+            if not any(stage in piece.id for stage in _PAINTED):
                 self._check_photo(piece.bytes)
         elif piece.component_name == "live.slider":
             data = json.loads(piece.json)

@@ -58,6 +58,18 @@ def test_a_photo_of_somebody_else_is_noticed(server) -> None:
     assert client.foreign_photos >= 1
 
 
+def test_what_a_page_paints_is_no_photo_of_somebody_else(server) -> None:
+    async def look() -> Client:
+        async with Client(server, "attention_maps", 12) as client:
+            await client.open(patience=60)
+            await client.open_chooser()
+            await client.upload()
+            return client
+
+    client = asyncio.run(look())
+    assert (client.photos, client.foreign_photos) == (1, 0)
+
+
 def test_an_answer_that_never_comes_is_lost_and_counted() -> None:
     visitor = Visitor(Client("http://127.0.0.1:1", "optimizers", 0), 0)
     visitor.answers += [Answer("optimizers", LIGHT, ms) for ms in (100.0, None, 300.0)]
