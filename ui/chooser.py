@@ -96,7 +96,7 @@ def _choose() -> None:
         st.caption(
             _(
                 "Your photo stays in this session: it is never written to disk and nobody else "
-                "can see it. It is gone when you close the page."
+                "can see it. It is gone a few minutes after you close the page."
             )
         )
 

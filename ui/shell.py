@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-from ui import catalogue, language, text
+from ui import catalogue, language, text, tidy
 from ui.chooser import link_name
 from ui.language import translate as _
 from ui.run import warm_up
@@ -34,6 +34,7 @@ def open_page() -> None:
             warm_up().join()
     page.run()
     warm_up()
+    tidy.start()
 
 
 def enter() -> None:

@@ -1,0 +1,46 @@
+"""Sessions that have expired are dropped, memory that nobody uses goes back to the system."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
+from streamlit.runtime.session_manager import SessionInfo
+from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
+
+from ui import tidy
+
+HELD = """
+from ui.tidy import return_memory
+
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+blocks = [bytearray(100_000) for _ in range(2000)]
+full = resident()
+last = blocks[-1]  # at the end of the heap: what lies below stays with the process
+del blocks
+held = resident()
+return_memory()
+assert held > full - 50_000, (full, held)
+assert resident() < full - 150_000, (full, held, resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux's kernel and its C library")
+def test_freed_memory_is_returned():
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(0, 0), (60, 1)])
+def test_sessions_are_dropped_once_they_have_expired(monkeypatch, seconds, left):
+    storage = MemorySessionStorage(ttl_seconds=seconds)
+    manager = WebsocketSessionManager(storage, Mock(), Mock(), Mock())
+    storage.save(SessionInfo(client=None, session=SimpleNamespace(id="gone")))
+    monkeypatch.setattr(tidy, "get_instance", lambda: SimpleNamespace(_session_mgr=manager))
+    tidy.forget_sessions()
+    assert len(storage._cache._data) == left
