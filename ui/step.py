@@ -92,6 +92,7 @@ class Step(Controls):
                     results[place] = run(function, *arguments, **options)
             while len(results) > _KEPT_RESULTS:
                 results.pop(next(iter(results)))
+        results[place] = results.pop(place)  # the one used last is dropped last
         self.recipe.record(function, arguments, options, results[place])
         return results[place]
 
