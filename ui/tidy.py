@@ -6,7 +6,7 @@ import threading
 import time
 from functools import cache
 
-from streamlit.runtime import get_instance
+from streamlit.runtime import exists, get_instance
 
 EVERY = 60.0
 """Seconds between two rounds."""
@@ -23,7 +23,8 @@ def start() -> threading.Thread:
 def _for_ever() -> None:
     while True:
         time.sleep(EVERY)
-        forget_sessions()
+        if exists():
+            forget_sessions()
         return_memory()
 
 
