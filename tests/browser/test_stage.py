@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, WebSocketRoute, expect
 
-from tools.browser import running_app
+from tools.browser import running_app, settle
 
 CELL_3_OF_ROW_1 = 1 * 6 + 3
 TOP = "document.querySelector('.stage-top').__stage"
@@ -74,7 +74,7 @@ class Stage:
     def __init__(self, page: Page) -> None:
         self.page = page
         page.wait_for_function("document.querySelector('.stage-top')?.__stage.view")
-        self.frame()
+        settle(page)
 
     def frame(self) -> None:
         self.page.evaluate(TWO_FRAMES)
