@@ -138,7 +138,17 @@ class Activation:
         tensor([0., 0., 1.])
         """
         _check_finite(x, "x")
-        return _slope(self.formula, x, self.checked(parameters))
+        return _with_slope(self.formula, x, self.checked(parameters))[1]
+
+    def with_slope(
+        self, x: Float[Tensor, "*shape"]
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+        """Activation and derivative at its defaults, without any check: inside a network.
+
+        >>> ACTIVATIONS["tanh"].with_slope(torch.zeros(2))
+        (tensor([0., 0.]), tensor([1., 1.]))
+        """
+        return _with_slope(self.formula, x, self.parameters)
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -179,16 +189,17 @@ class Activation:
         return {**defaults, **parameters}
 
 
-def _slope(
+def _with_slope(
     formula: Callable[..., Tensor], x: Float[Tensor, "*shape"], parameters: Mapping[str, Parameter]
-) -> Float[Tensor, "*shape"]:
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         y = formula(x, **parameters)
-    return torch.autograd.grad(y, x, torch.ones_like(y))[0]
+    return y.detach(), torch.autograd.grad(y, x, torch.ones_like(y))[0]
 
 
 # ---------------------------------------------------------------- the formulas
+# Those with two branches add them up: a `torch.where` takes thirty times as long as a `relu`.
 # Comparisons are turned so that a number that is none (NaN) stays one.
 
 
@@ -204,7 +215,7 @@ def _tanh(x: Tensor) -> Tensor:
 
 def _relu(x: Tensor) -> Tensor:
     """`max(0, x)`; Nair and Hinton, 2010."""
-    return torch.where(x <= 0, 0, x)
+    return x.relu()
 
 
 def _relu6(x: Tensor) -> Tensor:
@@ -214,7 +225,8 @@ def _relu6(x: Tensor) -> Tensor:
 
 def _leaky_relu(x: Tensor, negative_slope: Parameter = 0.01) -> Tensor:
     """`x`, or `negative_slope x` where x is negative; Maas et al., 2013."""
-    return torch.where(x <= 0, negative_slope * x, x)
+    positive = x.relu()
+    return positive + negative_slope * (x - positive)
 
 
 def _prelu(x: Tensor, weight: Parameter = 0.25) -> Tensor:
@@ -226,7 +238,8 @@ def _prelu(x: Tensor, weight: Parameter = 0.25) -> Tensor:
 
 def _elu(x: Tensor, alpha: Parameter = 1.0) -> Tensor:
     """`x`, or `alpha (exp(x) - 1)` where x is negative; Clevert et al., 2016."""
-    return torch.where(x <= 0, alpha * x.clamp(max=0).expm1(), x)
+    positive = x.relu()
+    return positive + alpha * (x - positive).expm1()
 
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -777,8 +790,9 @@ def gradient_chain(
     checked = chosen.checked(parameters)
     for _unit in range(depth):
         x = gain * values[-1]
-        gradients.append((gradients[-1] * gain * _slope(chosen.formula, x, checked)).abs())
-        values.append(chosen.formula(x, **checked))
+        value, slope = _with_slope(chosen.formula, x, checked)
+        gradients.append((gradients[-1] * gain * slope).abs())
+        values.append(value)
     chain = Chain(torch.stack(values), torch.stack(gradients))
     if not (chain.value.isfinite().all() and chain.gradient.isfinite().all()):
         raise ValueError(f"gain is {gain}, depth is {depth}: the signal grows beyond all numbers")

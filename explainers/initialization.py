@@ -443,6 +443,10 @@ def sweep_gains(
 
     For Xavier and orthogonal weights this is the `gain` of `propagate`.
 
+    Few inputs will do: with n · width = 1024 chance in them moves a layer's standard deviation by
+    about 5 %, where chance in the weights changes that of the fiftieth of 128 units by a factor of
+    2. Only gradients of tanh, which keeps them, are moved by more: by 25 % after 50 layers.
+
     Args:
         gains: not negative, at least one.
         inputs, depth, scheme, activation, generator, width, nonlinearity, mode, parameters: as for
@@ -520,9 +524,9 @@ def _follow(
         drawn = [_drawn(s, distribution, generator, inputs.dtype) for s in shapes]
         weights = [weight.to(inputs.device) for weight in drawn]
         size = inputs.new_tensor([sizes[member] for member in members])
-        forward, sums = _forward(inputs, weights, size, chosen, bins)
+        forward, slopes = _forward(inputs, weights, size, chosen, bins)
         variance = torch.zeros_like(size) if distribution == "constant" else size.square()
-        back = _back(top, weights, size, chosen, sums, bins)
+        back = _back(top, weights, size, slopes, bins)
         return forward | back | {"weight_variance": variance}
 
     rows = _in_batches([scheme for scheme, _ in networks], generator, batch)
@@ -571,61 +575,67 @@ def _forward(
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Follow networks whose weights differ by factors alone, as rows of one batch.
 
-    Returns what is told of every layer, and the sums of every layer for the way back.
+    Returns what is told of every layer, and the slopes of every layer for the way back.
     """
     x, lost = inputs.expand(len(sizes), *inputs.shape), _nothing_lost(sizes)
-    layers, sums = [], []
+    square = _mean(x.square())
+    layers, slopes = [], []
     for weight, size in zip(weights, sizes.T, strict=True):
-        input_square = _mean(x.square()).masked_fill(lost, math.inf)
-        y, beyond = _held(x @ weight.T * size[:, None, None])
-        x, lost = activation.formula(y, **activation.parameters), lost | beyond
-        numbers = {
-            "input_square": input_square,
+        numbers = {"input_square": square}
+        y, beyond = _held(x @ weight.T, size)
+        lost = lost | beyond
+        x, slope = activation.with_slope(y)
+        mean, std = _moments(x)
+        mean, std = mean.masked_fill(lost, math.inf), std.masked_fill(lost, math.inf)
+        square = mean.square() + std.square()
+        numbers |= {
             "sum_variance": _mean(y.square()).masked_fill(lost, math.inf),
-            "activation_std": _std(x).masked_fill(lost, math.inf),
-            "activation_mean": _mean(x).masked_fill(lost, math.inf),
+            "activation_std": std,
+            "activation_mean": mean,
+            "saturated": _mean(slope.abs().lt_(SATURATED)),
         }
         if bins:
-            numbers["activation_histogram"] = _histogram(x, lost, bins)
-            numbers["zero_share"] = _mean((x == 0).to(x))
+            zeros = (x == 0).sum(dim=(1, 2))
+            numbers["activation_histogram"] = _histogram(x, zeros, lost, bins)
+            numbers["zero_share"] = zeros / x[0].numel()
         layers.append(numbers)
-        sums.append(y)
-    return _stacked(layers), sums
+        slopes.append(slope)
+    return _stacked(layers), slopes
 
 
 def _back(
     top: Float[Tensor, "n width"],
     weights: Sequence[Float[Tensor, "width _"]],
     sizes: Float[Tensor, "rows depth"],
-    activation: Activation,
-    sums: Sequence[Float[Tensor, "rows n width"]],
+    slopes: Sequence[Float[Tensor, "rows n width"]],
     bins: int,
 ) -> dict[str, Tensor]:
     """Follow the gradient from the top down; what is told of every layer, the lowest first."""
     gradient, lost = top.expand(len(sizes), *top.shape), _nothing_lost(sizes)
     layers = []
-    for weight, size, y in reversed(list(zip(weights, sizes.T, sums, strict=True))):
-        slope = activation.derivative(y)
-        numbers = {
-            "gradient_std": _std(gradient).masked_fill(lost, math.inf),
-            "saturated": _mean((slope.abs() < SATURATED).to(y)),
-        }
+    for weight, size, slope in reversed(list(zip(weights, sizes.T, slopes, strict=True))):
+        numbers = {"gradient_std": _moments(gradient)[1].masked_fill(lost, math.inf)}
         if bins:
-            numbers["gradient_histogram"] = _histogram(gradient, lost, bins)
+            zeros = (gradient == 0).sum(dim=(1, 2))
+            numbers["gradient_histogram"] = _histogram(gradient, zeros, lost, bins)
         layers.append(numbers)
-        gradient, beyond = _held((gradient * slope) @ weight * size[:, None, None])
+        gradient, beyond = _held((gradient * slope) @ weight, size)
         lost = lost | beyond
     return _stacked(layers[::-1])
 
 
 def _held(
-    x: Float[Tensor, "rows *rest"],
+    x: Float[Tensor, "rows *rest"], size: Float[Tensor, "rows"]
 ) -> tuple[Float[Tensor, "rows *rest"], Bool[Tensor, "rows"]]:
-    """Rows scaled to within the limits of a signal, and which ones were beyond the upper one."""
+    """Rows times their sizes, held within the limits of a signal, and which were beyond the upper.
+
+    Both are one factor for a row: what it takes to get from its peak to that of the result.
+    """
     smallest, largest = signal_limits(x.dtype)
     peak = x.abs().flatten(1).amax(dim=1)
-    factor = (peak.clamp(smallest, largest) / peak).where(peak > 0, 1)
-    return x * factor.reshape(-1, *[1] * (x.ndim - 1)), peak > largest
+    wanted = peak * size.abs()
+    factor = (wanted.clamp(smallest, largest) / peak).where(wanted > 0, 0) * size.sign()
+    return x * factor.reshape(-1, *[1] * (x.ndim - 1)), wanted > largest
 
 
 def _nothing_lost(sizes: Float[Tensor, "rows depth"]) -> Bool[Tensor, "rows"]:
@@ -636,10 +646,11 @@ def _mean(x: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows"]:
     return x.flatten(1).mean(dim=1)
 
 
-def _std(x: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows"]:
-    """Standard deviation; torch's own takes five times as long."""
+def _moments(x: Float[Tensor, "rows *rest"]) -> tuple[Float[Tensor, "rows"], Float[Tensor, "rows"]]:
+    """Mean and standard deviation; torch's own `var_mean` takes ten times as long."""
     x = x.flatten(1)
-    return (x - x.mean(dim=1, keepdim=True)).square().mean(dim=1).sqrt()
+    mean = x.mean(dim=1, keepdim=True)
+    return mean[:, 0], (x - mean).square().mean(dim=1).sqrt()
 
 
 def _stacked(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -647,12 +658,15 @@ def _stacked(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _histogram(
-    x: Float[Tensor, "rows n width"], lost: Bool[Tensor, "rows"], bins: int
+    x: Float[Tensor, "rows n width"],
+    zeros: Int[Tensor, "rows"],
+    lost: Bool[Tensor, "rows"],
+    bins: int,
 ) -> Int[Tensor, "rows bins"]:
     """Counts of what is not 0; what lies beyond the limit is put into the outermost bins."""
     limit = HISTOGRAM_LIMIT
     counts = torch.stack([row.histc(bins, -limit, limit) for row in x.clamp(-limit, limit)])
-    counts[:, bins // 2] -= (x == 0).sum(dim=(1, 2))
+    counts[:, bins // 2] -= zeros
     return counts.long().masked_fill(lost[:, None], 0)
 
 
@@ -863,10 +877,10 @@ def photo_maps(
         for depth, (shape, size) in enumerate(zip(shapes, factors.T, strict=True), start=1):
             weight = _drawn(shape, distribution, generator, x.dtype).to(x.device)
             framed = functional.pad(x, (1, 1, 1, 1), mode="replicate")
-            y, beyond = _held(functional.conv2d(framed, weight) * size[:, None, None, None])
+            y, beyond = _held(functional.conv2d(framed, weight), size)
             x, lost = chosen.formula(y, **chosen.parameters), lost | beyond
             if depth in depths:
-                std = _std(x).masked_fill(lost, math.inf)
+                std = _moments(x)[1].masked_fill(lost, math.inf)
                 seen[depth] = {"maps": _most_varied(x), "std": std}
         return _stacked([seen[depth] for depth in depths])
 

@@ -24,8 +24,9 @@ ACTIVATIONS = {
     "tanh": "tanh",
     "sigmoid": "sigmoid",
 }
-WIDTHS = [16, 32, 64, 128, 256, 512]
+WIDTHS = [16, 32, 64, 128, 256]
 FEATURES, SAMPLES = 64, 64
+SWEPT = 1024  # activations of a layer at each gain: chance in them moves a size by 5 %
 GAINS = positions(0.05, 5.0, 20, "log")
 DEPTHS = [1, 5, 10, 20]
 TRAINED = [2, 4, 6, 8, 12, 16, 24]
@@ -115,7 +116,7 @@ def gain(step):
     factor = step.live_slider(_("Weights times"), GAINS, 1.0, key="gain", **played)
     layer = step.live_slider(_("Layer"), layers, min(2, depth), key="layer", **played)
     step.reset()
-    x, gains = inputs(step, max(8, 4096 // width)), torch.tensor(GAINS)
+    x, gains = inputs(step, SWEPT // width), torch.tensor(GAINS)
     scheme, at = page.value("scheme"), GAINS.index(factor)
     arguments = x, depth, scheme, activation, seeded(), gains, width
     sweep = step.once(photo, explain.sweep_gains, *arguments)

@@ -451,11 +451,14 @@ def test_the_gradient_is_that_of_finite_differences(activation):
         hidden = function(functional.conv2d(x[None], first, stride=2))
         return functional.conv2d(hidden, second, dilation=2).item()
 
+    slopes = torch.zeros(size, size, dtype=torch.float64)
     for row, column in itertools.product(range(size), repeat=2):
         nudge = torch.zeros_like(picture)
         nudge[0, row, column] = 1e-6
-        slope = (unit(picture + nudge) - unit(picture - nudge)) / 2e-6
-        assert found[row, column].item() == pytest.approx(abs(slope), abs=1e-7)
+        slopes[row, column] = abs(unit(picture + nudge) - unit(picture - nudge)) / 2e-6
+    turned = [slopes.rot90(turns) for turns in range(4)]
+    wanted = torch.stack([*turned, *(one.flip(0) for one in turned)]).mean(dim=0)
+    assert_close(found, wanted, atol=1e-7, rtol=0)
 
 
 def test_gains_are_torchs():
@@ -468,6 +471,26 @@ def test_only_touched_pixels_have_a_gradient(activation):
     layers = PRESETS["gridding_2_2_2"]
     found = effective_receptive_field(layers, draws=32, activation=activation)
     assert torch.equal(found > 0, touch_map(touch_counts(layers)) > 0)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_common_factor_of_the_dilations_spreads_the_same_gradient(activation):
+    dense, spread = (
+        effective_receptive_field([Layer(3, dilation=d)] * 5, activation=activation) for d in (1, 3)
+    )
+    assert torch.equal(spread[::3, ::3], dense)
+    assert spread.count_nonzero() == dense.count_nonzero()
+
+
+def test_three_draws_in_all_directions_are_near_the_mean_of_many():
+    layers = [Layer(3)] * 12
+    wanted = effective_size(effective_receptive_field(layers, generator(1), 96, activation="relu"))
+    found = [
+        effective_size(effective_receptive_field(layers, generator(seed), activation="relu"))
+        for seed in range(8)
+    ]
+    assert sum(found) / len(found) == pytest.approx(wanted, rel=0.08)
+    assert max(abs(size / wanted - 1) for size in found) < 0.2
 
 
 def test_the_same_seed_draws_the_same():
