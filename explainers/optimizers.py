@@ -27,6 +27,9 @@ from explainers.surfaces import (
 Hyper = Number | bool | tuple[Number, Number]
 Quantities = Mapping[str, Tensor]
 
+_AT_ONCE = 1 << 15
+"""Points whose heights are computed together: what comes in between stays in the caches."""
+
 # ---------------------------------------------------------------- the rules
 #
 # A rule takes a point, its slope, the learning rate, the number of the step from 1 on, and the
@@ -175,9 +178,8 @@ def _nadam(
     g = slope if decoupled_weight_decay else _with_decay(slope, point, weight_decay)
     m, v = past["m"].lerp(g, 1 - beta1), _average_square(past["v"], g, beta2)
     mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (k * momentum_decay)) for k in (t, t + 1))
-    ones = torch.ones((), dtype=torch.get_default_dtype(), device=point.device)
-    product = (ones if t == 1 else past["product"]) * mu
-    until_now = product.to(point)
+    product = (torch.ones(()) if t == 1 else past["product"]) * mu
+    until_now = product.item()
     until_next = until_now * mu_next
     v_hat = v / (1 - beta2**t)
     size = v_hat.sqrt() + eps
@@ -385,8 +387,9 @@ def heights(surface: AnySurface, points: Float[Tensor, "*batch 2"]) -> Float[Ten
     >>> heights("quadratic", torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
     tensor([[0.5000, 5.0000]])
     """
+    function, parts = find_surface(surface), points.reshape(-1, 2).split(_AT_ONCE)
     with torch.no_grad():
-        return find_surface(surface)(points.reshape(-1, 2)).reshape(points.shape[:-1])
+        return torch.cat([function(part) for part in parts]).reshape(points.shape[:-1])
 
 
 def left_at(paths: Float[Tensor, "*batch points n 2"], window: Window) -> Int[Tensor, "*batch n"]:

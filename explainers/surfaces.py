@@ -117,8 +117,8 @@ def _rastrigin(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _ackley(x: Tensor, y: Tensor) -> Tensor:
-    # The norm has slope 0 at the origin, where a square root would have none.
-    distance = torch.linalg.vector_norm(torch.stack([x, y]), dim=0) / math.sqrt(2)
+    # This has slope 0 at the origin, where a square root would have none.
+    distance = torch.complex(x, y).abs() / math.sqrt(2)
     waves = (torch.cos(2 * math.pi * x) + torch.cos(2 * math.pi * y)) / 2
     return 20 - 20 * torch.exp(-0.2 * distance) + (math.e - torch.exp(waves))
 
@@ -418,12 +418,12 @@ class Alignment:
     """How much a photo differs from its own middle, moved: a surface over the two shifts.
 
     Attributes:
-        cells: between whole shifts, by rising y and rising x, the factors of 1, t, t², t³ of a
-            cubic in y (rows) and in x (columns).
+        cells: the factors of 1, t, t², t³ of a cubic in y (first) and in x (second), between whole
+            shifts by rising y and rising x.
         window, start, minima: as in `Surface`.
     """
 
-    cells: Float[Tensor, "down across 4 4"]
+    cells: Float[Tensor, "4 4 down across"]
     window: Window
     start: tuple[Number, Number]
     minima: tuple[tuple[Number, Number], ...] = ((0, 0),)
@@ -433,21 +433,22 @@ class Alignment:
         (left, right), (bottom, top) = self.window
         low, high = points.new_tensor([[left, bottom], [right, top]])
         place = points.clamp(low, high) - low
-        cell = place.detach().nan_to_num().floor().clamp(max=len(self.cells) - 1)
+        down, across = self.cells.shape[2:]
+        cell = place.detach().nan_to_num().floor().clamp(max=down - 1)
         x, y = (place - cell).unbind(-1)
         column, row = cell.long().unbind(-1)
-        index = (row * self.cells.shape[1] + column).flatten()
-        factors = self.cells.to(points).flatten(0, 1).index_select(0, index)
-        factors = factors.reshape(*x.shape, 4, 4)
-        return _cubic(_cubic(factors, x[..., None]), y)
+        index = (row * across + column).flatten()
+        factors = self.cells.to(points).flatten(2).index_select(2, index)
+        factors = factors.reshape(4, 4, *x.shape)
+        return _cubic(_cubic(factors, x, dim=1), y, dim=0)
 
 
-def _cubic(factors: Float[Tensor, "*batch 4"], t: Tensor) -> Tensor:
-    constant, linear, square, cube = factors.unbind(-1)
+def _cubic(factors: Float[Tensor, "..."], t: Tensor, dim: int) -> Tensor:
+    constant, linear, square, cube = factors.unbind(dim)
     return constant + t * (linear + t * (square + t * cube))
 
 
-def _cubic_cells(table: Float[Tensor, "n n"]) -> Float[Tensor, "m m 4 4"]:
+def _cubic_cells(table: Float[Tensor, "n n"]) -> Float[Tensor, "4 4 m m"]:
     """Cubic convolution as a polynomial in each cell: without jumps in height or slope.
 
     Source: Keys, 1981, equation 15, of which the matrix holds the four samples' parts by power.
@@ -455,7 +456,7 @@ def _cubic_cells(table: Float[Tensor, "n n"]) -> Float[Tensor, "m m 4 4"]:
     samples = table.new_tensor([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]]) / 2
     wide = functional.pad(table[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     near = wide.unfold(0, 4, 1).unfold(1, 4, 1)
-    return samples @ near @ samples.mT
+    return (samples @ near @ samples.mT).permute(2, 3, 0, 1).contiguous()
 
 
 def align(image: UInt8[Tensor, "height width 3"], reach: int = 25) -> Alignment:

@@ -48,7 +48,7 @@ def survey(step, name):
     surface = step.run(surfaces.align, step.image(photo)) if name == "photo" else name
     surface = formula(step) if name == "typed" else surface
     try:
-        return surface, step.once(photo, surfaces.survey, surface)
+        return surface, step.run(surfaces.survey, surface)
     except ExpressionError as error:
         step.empty(figures.refusal(error, _))
         return surface, None
@@ -101,7 +101,7 @@ def race(step):
     factor, steps = factor_slider(step, "factor"), range(STEPS + 1)
     at = step.live_slider(_("Step"), steps, 40, key="step", live=False, play=True)
     step.reset()
-    rates = step.once(photo, descents.fair_rates, surface, ALL, STEPS, ground.lowest) * factor
+    rates = step.run(descents.fair_rates, surface, ALL, STEPS, ground.lowest) * factor
     paths = step.run(explain.race, surface, ALL, start, STEPS, rates[:, None])
     heights = step.run(explain.heights, surface, paths)[:, :, 0]
     left = step.run(explain.left_at, paths, ground.window)[:, 0]
@@ -126,7 +126,7 @@ def closeup(step):
     hyper = memory_sliders(step, explain.OPTIMIZERS[optimizer].hyper)
     at = step.live_slider(_("Step"), steps, 10, key="t", live=False, play=True)
     step.reset()
-    rates = step.once(photo, descents.fair_rates, surface, ALL, STEPS, ground.lowest) * factor
+    rates = step.run(descents.fair_rates, surface, ALL, STEPS, ground.lowest) * factor
     lr = float(rates[ALL.index(optimizer)])
     start = torch.tensor([page.value("x"), page.value("y")], dtype=torch.float64)
     details = step.run(explain.step_details, surface, optimizer, start, STEPS, lr, **hyper)
@@ -164,7 +164,7 @@ def basins(step):
     reach = (ground.window[0][1] - ground.window[0][0]) / 50
     numbers = {"starts": len(starts), "minima": len(ground.minima), "steps": SWEPT}
     for side, optimizer, place in zip(("left", "right"), (one, other), step.sides(2), strict=True):
-        fair = step.once(photo, descents.fair_rates, surface, [optimizer], SWEPT, ground.lowest)
+        fair = step.run(descents.fair_rates, surface, [optimizer], SWEPT, ground.lowest)
         lr = float(fair) * factor
         given = surface, optimizer, starts, SWEPT, lr, ground.minima, ground.window, reach
         ends = step.once(photo, descents.basins, *given)
@@ -208,7 +208,7 @@ def noise(step):
     step.reset()
     ground = survey(step, "quadratic")[1]
     start, levels = (torch.tensor(n, dtype=torch.float64) for n in (ground.start, LEVELS))
-    own = step.once(photo, descents.fair_rates, "quadratic", NOISY, STEPS, 0.0) * factor
+    own = step.run(descents.fair_rates, "quadratic", NOISY, STEPS, 0.0) * factor
     given = "quadratic", NOISY, start, STEPS, own, levels, DRAWS, generator
     noisy = step.run(descents.noisy_descents, *given)
     curved = step.run(surfaces.curvatures, "quadratic", start[None])[0]
