@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from explainers.activations import (
     Signal,
     Wave,
 )
+from figures.plain import Figure
 from figures.stage import HeatMap, Layer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, MAGNITUDE, NEGATIVE, TEMPLATE, figure
 
@@ -94,17 +94,15 @@ def _line(name: str, x: Any, y: Any, **more: Any) -> dict[str, Any]:
     }
 
 
-def _panels(traces: Sequence[dict[str, Any]], height: int, **layout: Any) -> go.Figure:
+def _panels(traces: Sequence[dict[str, Any]], height: int, **layout: Any) -> Figure:
     """A figure of several panels, whose axes `layout` names."""
-    return go.Figure(
-        {"data": list(traces), "layout": {"template": TEMPLATE, "height": height, **layout}}
-    )
+    return Figure(traces, {"template": TEMPLATE, "height": height, **layout})
 
 
 # ---------------------------------------------------------------- curves
 
 
-def curves(found: Mapping[str, Curve], translate: Translate) -> go.Figure:
+def curves(found: Mapping[str, Curve], translate: Translate) -> Figure:
     """Activations above their slopes; pointing at an input reads all of them.
 
     >>> from explainers.activations import curve
@@ -190,7 +188,7 @@ def window(reach: Interval) -> tuple[float, float]:
 
 def signal(
     curve: Curve, into: Tensor, out: Signal, low: float, high: float, _: Translate
-) -> go.Figure:
+) -> Figure:
     """The input's histogram below the curve, the output's to the right of it.
 
     Args:
@@ -281,7 +279,7 @@ def _cap(share: np.ndarray) -> float:
     return float(min(1.1 * first, 2 * second) if second > 0 else 1.1 * first) or 1.0
 
 
-def moments(signals: Signal, mean: float, spread: float, _: Translate) -> go.Figure:
+def moments(signals: Signal, mean: float, spread: float, _: Translate) -> Figure:
     """Mean and spread of the output for every activation, coloured by how much is saturated."""
     names = list(NAMES.values())
     centre, deviation = signals.mean.numpy(), signals.variance.sqrt().numpy()
@@ -363,7 +361,7 @@ def response_layers(
 # ---------------------------------------------------------------- vanishing
 
 
-def chains(found: Mapping[str, Chain], at: int, limit: float, _: Translate) -> go.Figure:
+def chains(found: Mapping[str, Chain], at: int, limit: float, _: Translate) -> Figure:
     """Size of the gradient against depth, on a log scale.
 
     Args:
@@ -394,16 +392,15 @@ def chains(found: Mapping[str, Chain], at: int, limit: float, _: Translate) -> g
         "hovertemplate": "%{y:.3g}",
     }
     lines = [_line(name, depth, size, hovertemplate="%{y:.3g}") for name, size in sizes.items()]
-    drawn = figure(
+    return figure(
         _("Units in the chain"),
         _("Gradient that gets through"),
         [mark, *lines, most],
         height=420,
         xaxis={"range": [0, len(depth) - 1]},
         yaxis={"type": "log", "range": ends, "exponentformat": "power", "nticks": 9},
+        hovermode="x unified",
     )
-    drawn.layout.hovermode = "x unified"
-    return drawn
 
 
 def _positive(sizes: np.ndarray) -> np.ndarray:
@@ -430,7 +427,7 @@ _UNIT_COLOURS = {
 }
 
 
-def fits(target: Wave, state: DyingState, _: Translate) -> go.Figure:
+def fits(target: Wave, state: DyingState, _: Translate) -> Figure:
     """What both networks make of their inputs. Traces 1 and 2 have `y` to follow a slider."""
     x = target.x.numpy()
     goal = {
@@ -460,7 +457,7 @@ def fits(target: Wave, state: DyingState, _: Translate) -> go.Figure:
     )
 
 
-def units(state: DyingState, _: Translate) -> go.Figure:
+def units(state: DyingState, _: Translate) -> Figure:
     """How many inputs switch each hidden unit on. Both traces have `z` to follow a slider."""
     traces = [
         {
@@ -498,7 +495,7 @@ def units(state: DyingState, _: Translate) -> go.Figure:
     )
 
 
-def history(states: Sequence[DyingState], at: int, _: Translate) -> go.Figure:
+def history(states: Sequence[DyingState], at: int, _: Translate) -> Figure:
     """Loss and dead units as the training goes on.
 
     Args:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from explainers.anchors_nms import (
     Suppression,
 )
 from explainers.boxes import IouParts, box_area, encode_boxes
+from figures.plain import Figure
 from figures.stage import HIDDEN, MOST_BOXES, Boxes, CellHover, Drawn, Grid, Layer
 from figures.style import (
     CATEGORIES,
@@ -48,9 +48,7 @@ _FOOT, _NO_BAR = 0.6, 0.01  # where the log scale of counts begins; what stands 
 # ---------------------------------------------------------------- charts
 
 
-def iou_histogram(
-    counts: Tensor, positive: float, negative: float, translate: Translate
-) -> go.Figure:
+def iou_histogram(counts: Tensor, positive: float, negative: float, translate: Translate) -> Figure:
     """How many anchors reach which best IoU, on a log scale, coloured by what the thresholds say.
 
     All bars are ignored at first, negative ones are drawn over them, positive ones over both. Each
@@ -69,7 +67,7 @@ def iou_histogram(
     top = 2 * max(1, int(counts.max()))
     names = {"negative": _("negative"), "ignored": _("ignored"), "positive": _("positive")}
     key = (f'<span style="color:{LABELS[k]}">■</span> {name}' for k, name in names.items())
-    chart = figure(
+    return figure(
         _("Best IoU with an object"),
         _("Anchors"),
         [
@@ -83,8 +81,9 @@ def iou_histogram(
         xaxis={"range": [0, 1], "showgrid": False},
         yaxis={"type": "log", "dtick": 1, "range": [math.log10(_FOOT), math.log10(top)]},
         notes=[above(0, "   ".join(key), "right")],
+        showlegend=False,
+        hovermode="x",
     )
-    return chart.update_layout(showlegend=False, hovermode="x")
 
 
 def histogram_sweeps(
@@ -150,9 +149,7 @@ def grouped(numbers: Tensor) -> np.ndarray:
     return np.vectorize("{:,}".format)(numbers.numpy())
 
 
-def survivor_curve(
-    thresholds: Sequence[float], survivors: Tensor, translate: Translate
-) -> go.Figure:
+def survivor_curve(thresholds: Sequence[float], survivors: Tensor, translate: Translate) -> Figure:
     """Boxes left against the IoU threshold; trace 1 marks the threshold in use.
 
     Args:
@@ -191,7 +188,7 @@ def score_decay(
     labels: Sequence[str],
     least: float,
     translate: Translate,
-) -> go.Figure:
+) -> Figure:
     """Each candidate's score before and after: hard NMS to zero, soft NMS part of the way.
 
     Args:

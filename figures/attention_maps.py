@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,6 +11,7 @@ from explainers.attention_maps import CbamParts, Cost
 from explainers.models.selfie_segmentation import Gate
 from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores
 from figures.maps import tiles
+from figures.plain import Figure
 from figures.stage import Boxes, HeatMap, Layer
 from figures.stage import PatchMaps as PatchLayer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, NEGATIVE, TEMPLATE, figure
@@ -55,7 +55,7 @@ def thinned(maps: Tensor, most: int) -> Tensor:
     return functional.adaptive_avg_pool2d(maps[None], (rows, columns))[0]
 
 
-def gate_flow(gate: Gate, translate: Translate) -> go.Figure:
+def gate_flow(gate: Gate, translate: Translate) -> Figure:
     """Squeeze, excite, scale, with this photo's numbers; trace 2 holds the gates."""
     _ = translate
     panels = [
@@ -92,10 +92,10 @@ def gate_flow(gate: Gate, translate: Translate) -> go.Figure:
     layout["yaxis3"]["range"] = [0, 1]
     layout |= {"template": TEMPLATE, "height": 230, "annotations": notes, "bargap": 0}
     layout["margin"] = {"l": 8, "r": 8, "t": 34, "b": 8}
-    return go.Figure({"data": traces, "layout": layout})
+    return Figure(traces, layout)
 
 
-def channel_tiles(gate: Gate, translate: Translate) -> go.Figure:
+def channel_tiles(gate: Gate, translate: Translate) -> Figure:
     """The maps of the three channels opened most and the three closed most."""
     _ = translate
     order = gate.gate.argsort(descending=True, stable=True).tolist()
@@ -121,7 +121,7 @@ def place_layers(
     return layers
 
 
-def channel_paths(parts: CbamParts, translate: Translate) -> go.Figure:
+def channel_paths(parts: CbamParts, translate: Translate) -> Figure:
     """The channel gate, sorted, and what its two paths would say alone."""
     _ = translate
     order = parts.channel[0].argsort(descending=True, stable=True)
@@ -146,7 +146,7 @@ def channel_paths(parts: CbamParts, translate: Translate) -> go.Figure:
     return figure(_("Channels, the most open first"), _("Gate"), traces, height=260, yaxis=y)
 
 
-def place_tiles(parts: CbamParts, translate: Translate) -> go.Figure:
+def place_tiles(parts: CbamParts, translate: Translate) -> Figure:
     """What the 7×7 convolution reads, and the gate that it gives."""
     _ = translate
     maps = torch.cat([parts.spatial_average[0], parts.spatial_maximum[0], parts.spatial[0]])
@@ -250,7 +250,7 @@ def _bytes(values: Tensor) -> np.ndarray:
     return np.rint(values.numpy() * 255).astype(np.uint8)
 
 
-def head_figure(maps: HeadMaps, layer: int, translate: Translate) -> go.Figure:
+def head_figure(maps: HeadMaps, layer: int, translate: Translate) -> Figure:
     """All heads of one layer for one patch, each on its own scale; trace h may follow in `z`."""
     _ = translate
     titles = [_("Head {number}").format(number=h + 1) for h in range(maps.patches.shape[1])]
@@ -263,7 +263,7 @@ def relative(maps: HeadMaps) -> Tensor:
     return maps.patches / largest.clamp(min=1e-12)
 
 
-def ranked_weights(scores: PatchScores, layer: int, translate: Translate) -> go.Figure:
+def ranked_weights(scores: PatchScores, layer: int, translate: Translate) -> Figure:
     """The 40 largest weights with the factor 1/√d and without it.
 
     Traces 0 and 1 have attribute `y` to follow a slider, from `ranked`.
@@ -322,7 +322,7 @@ def score_table(
     }
 
 
-def distance_figure(distances: Tensor, layer: int, translate: Translate) -> go.Figure:
+def distance_figure(distances: Tensor, layer: int, translate: Translate) -> Figure:
     """Mean attention distance of every head against the layer; trace 1 marks a layer.
 
     Args:

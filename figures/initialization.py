@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from PIL import Image
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from explainers.initialization import (
     VarianceLaw,
 )
 from explainers.painting import TrainingState
+from figures.plain import Figure
 from figures.style import (
     CATEGORIES,
     CHOSEN,
@@ -101,13 +101,13 @@ def _parts(number: float) -> tuple[str, str]:
 # ---------------------------------------------------------------- layer by layer
 
 
-def activation_ridges(sent: Propagation, translate: Translate) -> go.Figure:
+def activation_ridges(sent: Propagation, translate: Translate) -> Figure:
     """Histograms of what layers hand on, the first layer at the top."""
     _ = translate
     return _ridges(sent.activation_histogram, sent.activation_std, _("Activation value"), _)
 
 
-def gradient_ridges(sent: Propagation, translate: Translate) -> go.Figure:
+def gradient_ridges(sent: Propagation, translate: Translate) -> Figure:
     """Histograms of the gradient at the same layers; it comes in at the bottom."""
     _ = translate
     return _ridges(sent.gradient_histogram, sent.gradient_std, _("Gradient"), _)
@@ -122,7 +122,7 @@ def shown_layers(depth: int) -> np.ndarray:
     return np.linspace(0, depth - 1, min(depth, RIDGES)).round().astype(int)
 
 
-def _ridges(histogram: Tensor, std: Tensor, label: str, translate: Translate) -> go.Figure:
+def _ridges(histogram: Tensor, std: Tensor, label: str, translate: Translate) -> Figure:
     """One outline for each layer, as high as its fullest bin; grey if dead, orange if exploded."""
     _ = translate
     layers = shown_layers(len(std))
@@ -152,7 +152,7 @@ def _ridges(histogram: Tensor, std: Tensor, label: str, translate: Translate) ->
     notes.append({**notes[0], "y": 1, "yref": "paper", "text": "σ", "yanchor": "bottom"})
     ticks = {"tickvals": list(range(0, -len(layers), -1)), "ticktext": (layers + 1).tolist()}
     limit = HISTOGRAM_LIMIT
-    drawn = figure(
+    return figure(
         label,
         _("Layer"),
         traces,
@@ -164,9 +164,8 @@ def _ridges(histogram: Tensor, std: Tensor, label: str, translate: Translate) ->
         },
         yaxis={**ticks, "range": [0.6 - len(layers), 2.1], "showgrid": False, "zeroline": False},
         notes=notes,
+        margin={"r": 52},
     )
-    drawn.layout.margin.r = 52
-    return drawn
 
 
 def _pale(colour: str) -> str:
@@ -177,7 +176,7 @@ def _pale(colour: str) -> str:
 # ---------------------------------------------------------------- all at once
 
 
-def spread_curves(spread: Spread, schemes: Sequence[str], translate: Translate) -> go.Figure:
+def spread_curves(spread: Spread, schemes: Sequence[str], translate: Translate) -> Figure:
     """Spread against layer on a log scale, activations above, gradients below."""
     _ = translate
     names = scheme_names(_)
@@ -204,15 +203,20 @@ def spread_curves(spread: Spread, schemes: Sequence[str], translate: Translate) 
         for axis in ("y", "y2")
         for edge in (DEAD, EXPLODED)
     ]
-    drawn = figure(_("Layer"), _("Activations, σ"), traces, height=560, marks=marks)
-    drawn.layout.yaxis.update({**_SIZES, "domain": [0.53, 1]})
-    drawn.layout.yaxis2 = {**_SIZES, "domain": [0, 0.47], "anchor": "x"}
-    drawn.layout.yaxis2.title = {"text": _("Gradients, σ")}
-    drawn.layout.xaxis.update({"anchor": "y2", "range": [1, max(2, len(layers))]})
-    return drawn
+    lower = {**_SIZES, "domain": [0, 0.47], "anchor": "x", "title": {"text": _("Gradients, σ")}}
+    return figure(
+        _("Layer"),
+        _("Activations, σ"),
+        traces,
+        height=560,
+        xaxis={"anchor": "y2", "range": [1, max(2, len(layers))]},
+        yaxis={**_SIZES, "domain": [0.53, 1]},
+        marks=marks,
+        yaxis2=lower,
+    )
 
 
-_LAST_TICK = 20
+_LAST_TICK = {"r": 20}
 """Room for the label at the right end of an axis."""
 
 _SIZES: dict[str, Any] = {
@@ -262,7 +266,7 @@ def fate_table(
 # ---------------------------------------------------------------- the gain
 
 
-def gain_layers(spread: Spread, at: int, translate: Translate) -> go.Figure:
+def gain_layers(spread: Spread, at: int, translate: Translate) -> Figure:
     """Spread against layer at one gain; traces 0 and 1 have `y` to follow a slider."""
     _ = translate
     forward, backward = gain_rows(spread)
@@ -281,10 +285,16 @@ def gain_layers(spread: Spread, at: int, translate: Translate) -> go.Figure:
         for name, rows, colour in pairs
     ]
     marks = [horizontal(edge, IGNORED) for edge in (DEAD, EXPLODED)]
-    axes = {"xaxis": {"range": [1, max(2, len(layers))]}, "yaxis": _SIZES}
-    drawn = figure(_("Layer"), _("Standard deviation σ"), traces, height=340, marks=marks, **axes)
-    drawn.layout.margin.r = _LAST_TICK
-    return drawn
+    return figure(
+        _("Layer"),
+        _("Standard deviation σ"),
+        traces,
+        height=340,
+        xaxis={"range": [1, max(2, len(layers))]},
+        yaxis=_SIZES,
+        marks=marks,
+        margin=_LAST_TICK,
+    )
 
 
 def gain_rows(spread: Spread) -> tuple[np.ndarray, np.ndarray]:
@@ -292,7 +302,7 @@ def gain_rows(spread: Spread) -> tuple[np.ndarray, np.ndarray]:
     return drawable(spread.activation_std), drawable(spread.gradient_std)
 
 
-def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Translate) -> go.Figure:
+def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Translate) -> Figure:
     """What arrives at each end of the network against the gain; trace 2, a line, follows in `x`."""
     _ = translate
     forward, backward = gain_rows(spread)
@@ -323,11 +333,16 @@ def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Transl
     }
     ticks = [0.1, 0.2, 0.5, 1, 2, 5]
     across = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
-    axes = {"xaxis": {**across, "range": np.log10([min(gains), max(gains)])}, "yaxis": _SIZES}
     traces.append(here)
-    drawn = figure(_("Weights times"), _("Standard deviation σ"), traces, height=340, **axes)
-    drawn.layout.margin.r = _LAST_TICK
-    return drawn
+    return figure(
+        _("Weights times"),
+        _("Standard deviation σ"),
+        traces,
+        height=340,
+        xaxis={**across, "range": np.log10([min(gains), max(gains)]).tolist()},
+        yaxis=_SIZES,
+        margin=_LAST_TICK,
+    )
 
 
 def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, list[list[str]]]:
@@ -371,7 +386,7 @@ def photo_tiles(
     depths: Sequence[int],
     alike: bool,
     translate: Translate,
-) -> go.Figure:
+) -> Figure:
     """Maps in a grid: one row for each scheme, one column for each depth, the spread above each.
 
     Args:
@@ -414,7 +429,7 @@ def _heat(values: np.ndarray, high: float, signed: bool) -> dict[str, Any]:
 
 def loss_curves(
     state: TrainingState, schemes: Sequence[str], length: int, translate: Translate
-) -> go.Figure:
+) -> Figure:
     """Loss against step on a log scale; an exploded network's curve ends."""
     _ = translate
     names = scheme_names(_)
@@ -435,19 +450,18 @@ def loss_curves(
             "line": {"color": colour, "width": 2.5, "dash": dash},
             "hovertemplate": f"{names[scheme]}, %{{x}}: %{{y:.3g}}<extra></extra>",
         })  # fmt: skip
-    drawn = figure(
+    return figure(
         _("Training step"),
         _("Mean squared error"),
         traces,
         height=400,
         xaxis={"range": [0, length]},
         yaxis={"type": "log", "range": [-2.5, 0.7], "dtick": 1},
+        margin=_LAST_TICK,
     )
-    drawn.layout.margin.r = _LAST_TICK
-    return drawn
 
 
-def painted_tiles(state: TrainingState, schemes: Sequence[str], translate: Translate) -> go.Figure:
+def painted_tiles(state: TrainingState, schemes: Sequence[str], translate: Translate) -> Figure:
     """What each network paints, and last the photo itself."""
     _ = translate
     names = scheme_names(_)
@@ -472,7 +486,7 @@ def _png(picture: np.ndarray) -> str:
 
 def weight_tiles(
     state: TrainingState, schemes: Sequence[str], shown: Sequence[str], translate: Translate
-) -> go.Figure:
+) -> Figure:
     """Weights of the first layer, one row for each unit, centred on zero; each on its own scale."""
     _ = translate
     names = scheme_names(_)
@@ -549,7 +563,7 @@ class _Grid:
         look = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
         self._layout["annotations"].append({**place, **look, "font": {"size": 11}})
 
-    def figure(self) -> go.Figure:
+    def figure(self) -> Figure:
         layout = {"template": TEMPLATE, "height": self._rows * self._row_height, **self._layout}
         layout["margin"] = dict.fromkeys("lrtb", 0)
-        return go.Figure({"data": self._traces, "layout": layout})
+        return Figure(self._traces, layout)

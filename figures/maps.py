@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 
-import plotly.graph_objects as go
 from torch import Tensor
 
-from figures.style import TEMPLATE
+from figures.plain import Figure
+from figures.style import MAPS, TEMPLATE
 
 
 def tiles(
-    maps: Tensor, titles: Sequence[str], *, colours: str = "Magma", smooth: bool = True
-) -> go.Figure:
+    maps: Tensor,
+    titles: Sequence[str],
+    *,
+    colours: Sequence[tuple[float, str]] = MAPS,
+    smooth: bool = True,
+) -> Figure:
     """Maps `[n, h, w]` in [0, 1] beside one another, three in a row; trace i is map i.
 
     Args:
         titles: one above each map.
-        colours: a scale of Plotly's.
+        colours: positions in [0, 1] and their colours.
         smooth: whether neighbouring values blend.
 
     >>> import torch
@@ -53,4 +57,4 @@ def tiles(
         look = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
         layout["annotations"].append({**note, **look, "font": {"size": 12}})
     layout |= {"template": TEMPLATE, "height": 165 * tall, "margin": dict.fromkeys("lrtb", 0)}
-    return go.Figure({"data": traces, "layout": layout})
+    return Figure(traces, layout)

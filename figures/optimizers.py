@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from explainers.expressions import (
 )
 from explainers.optimizers import StepDetails
 from explainers.surfaces import Survey, Window
+from figures.plain import Figure
 from figures.style import CATEGORIES, IGNORED, MAGNITUDE, figure, vertical
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, _yellow = CATEGORIES
@@ -90,25 +90,24 @@ def _axes(window: Window, side: int) -> list[np.ndarray]:
 
 def map_of(
     traces: Sequence[dict[str, Any]], window: Window, height: int = 440, title: str = ""
-) -> go.Figure:
+) -> Figure:
     """A map of the plane that shows exactly the window."""
     (left, right), (bottom, top) = window
-    made = figure(
+    words = {"title": {"text": title, "x": 0, "font": {"size": 14}}} if title else {}
+    return figure(
         "x",
         "y",
         traces,
         height=height,
         xaxis={"range": [left, right], "showgrid": False, "zeroline": False},
         yaxis={"range": [bottom, top], "showgrid": False, "zeroline": False},
+        **words,
     )
-    if title:
-        made.layout.title = {"text": title, "x": 0, "font": {"size": 14}}
-    return made
 
 
 def race_map(
     ground: Survey, paths: Tensor, optimizers: Sequence[str], at: int, translate: Translate
-) -> go.Figure:
+) -> Figure:
     """Where every optimizer goes on the contour map, and where each is at one step.
 
     The traces: the contours, the minima, a path for each optimizer, and last a dot for each, whose
@@ -184,7 +183,7 @@ def drawable(points: Tensor) -> np.ndarray:
 
 def height_curves(
     above: Tensor, optimizers: Sequence[str], at: int, translate: Translate
-) -> go.Figure:
+) -> Figure:
     """Height above the lowest point against the step.
 
     The traces: a curve for each optimizer, and last a line at one step, whose `x` follows a slider.
@@ -306,7 +305,7 @@ def short(number: float) -> str:
 # ---------------------------------------------------------------- one optimizer up close
 
 
-def closeup_map(ground: Survey, details: StepDetails, at: int, translate: Translate) -> go.Figure:
+def closeup_map(ground: Survey, details: StepDetails, at: int, translate: Translate) -> Figure:
     """One path with a mark for each step; trace 3, a dot, has `x` and `y` to follow a slider.
 
     Args:
@@ -318,7 +317,7 @@ def closeup_map(ground: Survey, details: StepDetails, at: int, translate: Transl
     return map_of([contours(ground), _stars(ground, translate), line, dot], ground.window)
 
 
-def update_curves(details: StepDetails, at: int, translate: Translate) -> go.Figure:
+def update_curves(details: StepDetails, at: int, translate: Translate) -> Figure:
     """How far each step goes along x and along y; the last trace marks a step.
 
     Args:
@@ -476,7 +475,7 @@ def basin_map(
     kind: str,
     title: str,
     translate: Translate,
-) -> go.Figure:
+) -> Figure:
     """Every start on a lattice, coloured by the minimum that it reaches or by the steps it takes.
 
     A colour is a minimum, pale where the way there is long. Grey starts reach none, black ones
@@ -552,7 +551,7 @@ def _stepped(palette: Sequence[str]) -> list[tuple[float, str]]:
 
 def rate_curves(
     sweep: RateSweep, optimizers: Sequence[str], edges: Mapping[str, float], translate: Translate
-) -> go.Figure:
+) -> Figure:
     """Height at the end against the learning rate, and where each of `edges` begins to diverge."""
     _ = translate
     most, least = 1e5, 1e-12
@@ -619,7 +618,7 @@ def noise_curves(
     optimizers: Sequence[str],
     at: int,
     translate: Translate,
-) -> go.Figure:
+) -> Figure:
     """Mean height against the step, and between which heights eight of ten draws lie.
 
     For each optimizer the low edge, the high edge and the mean, and last SGD's floor: the `y` of
@@ -643,9 +642,14 @@ def noise_curves(
     known = known[known.isfinite()]
     traces.append(_marker_line(steps[[0, -1]].tolist(), rows[-1].tolist()))
     axis = _log_axis(float(known.min()), float(known.max()))
-    made = figure(translate("Step"), translate("Mean height"), traces, height=400, yaxis=axis)
-    made.layout.legend.traceorder = "normal"  # filled traces would turn it round
-    return made
+    return figure(
+        translate("Step"),
+        translate("Mean height"),
+        traces,
+        height=400,
+        yaxis=axis,
+        legend={"traceorder": "normal"},  # filled traces would turn it round
+    )
 
 
 def noise_rows(noisy: NoisyDescents, floor: Tensor) -> list[Tensor]:
@@ -680,7 +684,7 @@ def told(numbers: Tensor, translate: Translate) -> list[str]:
 
 def noise_clouds(
     noisy: NoisyDescents, ground: Survey, optimizers: Sequence[str], at: int
-) -> go.Figure:
+) -> Figure:
     """Where the draws end on the map; trace k + 1 is optimizer k, its `x` and `y` follow a slider.
 
     Args:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import plotly.colors
-import plotly.graph_objects as go
 from torch import Tensor
 
 from explainers.receptive_field import (
@@ -25,6 +24,7 @@ from explainers.receptive_field import (
     receptive_fields,
     tap_boxes,
 )
+from figures.plain import Figure
 from figures.stage import Boxes, CellHover, Encoded, HeatMap
 from figures.style import CATEGORIES, CHOSEN, IGNORED, MAGNITUDE, TEMPLATE, figure, vertical
 
@@ -50,7 +50,7 @@ Translate = Callable[[str], str]
 # ---------------------------------------------------------------- charts
 
 
-def growth(layers: Sequence[Layer], fields: Sequence[Field], translate: Translate) -> go.Figure:
+def growth(layers: Sequence[Layer], fields: Sequence[Field], translate: Translate) -> Figure:
     """The field after each layer as a bar around its middle, coloured by the units' distance.
 
     >>> from explainers.receptive_field import receptive_fields
@@ -92,7 +92,7 @@ def growth(layers: Sequence[Layer], fields: Sequence[Field], translate: Translat
     )
 
 
-def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> go.Figure:
+def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> Figure:
     """How often each pixel is used, one panel for each stack; what is never used stays empty.
 
     Args:
@@ -142,12 +142,10 @@ def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> go.Fi
     }
     colours = {"colorscale": MAGNITUDE, "cmin": 0, "cmax": math.log(max(most, 2)), "colorbar": bar}
     layout = {"template": TEMPLATE, "height": 420, "annotations": notes, "coloraxis": colours}
-    return go.Figure({"data": traces, "layout": layout | axes})
+    return Figure(traces, layout | axes)
 
 
-def gradient_map(
-    gradient: Tensor, effective: float, widest: int, translate: Translate
-) -> go.Figure:
+def gradient_map(gradient: Tensor, effective: float, widest: int, translate: Translate) -> Figure:
     """The gradient's size around the unit, in the theoretical field, with the effective one.
 
     Args:
@@ -189,7 +187,7 @@ def gradient_map(
     )
 
 
-def depth_law(sweep: DepthSweep, depth: int, translate: Translate) -> go.Figure:
+def depth_law(sweep: DepthSweep, depth: int, translate: Translate) -> Figure:
     """Theoretical and effective size against depth, beside the law of the square root.
 
     Args:

@@ -4,14 +4,23 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 from torch import Tensor
 
 from explainers.distillation import BiasSweep, DistilState, Telling
 from explainers.softmax_temperature import GradientSweep, Softened
 from figures.maps import tiles
+from figures.plain import Figure
 from figures.stage import Boxes, Layer
-from figures.style import CATEGORIES, CHOSEN, IGNORED, MAGNITUDE, NEGATIVE, POSITIVE, figure
+from figures.style import (
+    CATEGORIES,
+    CHOSEN,
+    IGNORED,
+    MAGNITUDE,
+    NEGATIVE,
+    PICTURE,
+    POSITIVE,
+    figure,
+)
 
 Translate = Callable[[str], str]
 
@@ -26,7 +35,7 @@ def crop_layers(box: Sequence[float], tip: str) -> list[Layer]:
 
 def probabilities(
     softened: Softened, names: Sequence[str], at: int, translate: Translate
-) -> go.Figure:
+) -> Figure:
     """The likeliest classes and all others together, at one temperature.
 
     Args:
@@ -77,7 +86,7 @@ def _joined(shown: Tensor, rest: Tensor) -> Tensor:
     return joined
 
 
-def entropy_curve(softened: Softened, at: int, translate: Translate) -> go.Figure:
+def entropy_curve(softened: Softened, at: int, translate: Translate) -> Figure:
     """Entropy against temperature, between its two limits.
 
     Args:
@@ -147,7 +156,7 @@ def temperature_axis(temperatures: Tensor) -> dict:
     return {"type": "log", "range": ends, "tickvals": ticks, "ticktext": [f"{t:g}" for t in ticks]}
 
 
-def gradient_curves(sweep: GradientSweep, at: int, translate: Translate) -> go.Figure:
+def gradient_curves(sweep: GradientSweep, at: int, translate: Translate) -> Figure:
     """Length of the gradient against temperature, both on log scales.
 
     Args:
@@ -215,7 +224,7 @@ def gradient_marks(sweep: GradientSweep) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def soft_label_matrix(matrix: Tensor, names: Sequence[str], translate: Translate) -> go.Figure:
+def soft_label_matrix(matrix: Tensor, names: Sequence[str], translate: Translate) -> Figure:
     """What the teacher says on average of each class's pictures; trace 0 may follow in `z`.
 
     Args:
@@ -248,7 +257,7 @@ def soft_label_matrix(matrix: Tensor, names: Sequence[str], translate: Translate
     )
 
 
-def telling_tiles(images: Tensor, telling: Telling, names: Sequence[str]) -> go.Figure:
+def telling_tiles(images: Tensor, telling: Telling, names: Sequence[str]) -> Figure:
     """Pictures whose second choice says most, three in a row, with both choices above each.
 
     Args:
@@ -266,10 +275,10 @@ def telling_tiles(images: Tensor, telling: Telling, names: Sequence[str]) -> go.
             strict=True,
         )
     ]
-    return tiles(images[telling.images, 0] / 255, titles, colours="Greys_r", smooth=False)
+    return tiles(images[telling.images, 0] / 255, titles, colours=PICTURE, smooth=False)
 
 
-def accuracy_curves(states: Sequence[DistilState], length: int, translate: Translate) -> go.Figure:
+def accuracy_curves(states: Sequence[DistilState], length: int, translate: Translate) -> Figure:
     """Test accuracy of both students against the step: mean over the seeds and their range."""
     _ = translate
     pairs = [(s.taught.accuracy, s.alone.accuracy) for s in states]
@@ -278,7 +287,7 @@ def accuracy_curves(states: Sequence[DistilState], length: int, translate: Trans
     )
 
 
-def loss_curves(states: Sequence[DistilState], length: int, translate: Translate) -> go.Figure:
+def loss_curves(states: Sequence[DistilState], length: int, translate: Translate) -> Figure:
     """Cross-entropy of both students with the test labels against the step."""
     _ = translate
     pairs = [(s.taught.test_loss, s.alone.test_loss) for s in states]
@@ -292,7 +301,7 @@ def _both(
     y: str,
     yaxis: dict,
     translate: Translate,
-) -> go.Figure:
+) -> Figure:
     _ = translate
     names = {"taught": _("with the teacher"), "alone": _("labels alone")}
     steps = [state.step for state in states]
@@ -336,7 +345,7 @@ def _range(x: Sequence[float], values: np.ndarray, colour: str, name: str) -> li
     return [band, line]
 
 
-def bias_curves(state: DistilState, translate: Translate) -> go.Figure:
+def bias_curves(state: DistilState, translate: Translate) -> Figure:
     """Accuracy on the class that was left out against what is added to its logit."""
     _ = translate
     names = {"taught": _("with the teacher"), "alone": _("labels alone")}

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
+from plotly.colors import get_colorscale
+
+from figures.plain import Figure
 
 POSITIVE = "#009E73"
 NEGATIVE = "#D55E00"
@@ -11,8 +13,10 @@ IGNORED = "#999999"
 CHOSEN = "#0072B2"
 # Okabe and Ito, Color Universal Design, 2008; black is left out, it is invisible in the dark.
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-MAGNITUDE = "Viridis"
-SIGNED = "RdBu"
+MAGNITUDE = get_colorscale("Viridis")
+MAPS = get_colorscale("Magma")
+PICTURE = get_colorscale("Greys_r")
+SIGNED = get_colorscale("RdBu")
 
 _GRID = "rgba(128, 128, 128, 0.22)"
 _LINE = "rgba(128, 128, 128, 0.55)"
@@ -28,8 +32,8 @@ _AXIS = {
     "title": {"standoff": 8},
 }
 
-TEMPLATE = go.layout.Template(
-    layout={
+TEMPLATE = {
+    "layout": {
         "colorway": CATEGORIES,
         "font": {"size": 13},
         "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
@@ -48,7 +52,7 @@ TEMPLATE = go.layout.Template(
         "bargap": 0.06,
         "colorscale": {"sequential": MAGNITUDE, "diverging": SIGNED},
     }
-)
+}
 
 
 def figure(
@@ -61,11 +65,9 @@ def figure(
     yaxis: dict[str, Any] | None = None,
     marks: Sequence[dict[str, Any]] = (),
     notes: Sequence[dict[str, Any]] = (),
-) -> go.Figure:
+    **layout: Any,
+) -> Figure:
     """A figure of the family.
-
-    It is made in one go: Plotly checks everything anew at each `add_trace` or `update_layout`,
-    which costs more than most of the computations shown.
 
     Args:
         x, y: what the axes show, in words, with the unit.
@@ -74,19 +76,21 @@ def figure(
         xaxis, yaxis: further properties of the axes.
         marks: lines made by `vertical` and `horizontal`.
         notes: annotations.
+        layout: further properties of the layout.
 
     >>> figure("IoU threshold", "survivors", []).layout.xaxis.title.text
     'IoU threshold'
     """
-    layout = {
+    plan = {
         "template": TEMPLATE,
         "height": height,
         "xaxis": {"title": {"text": x}, **(xaxis or {})},
         "yaxis": {"title": {"text": y}, **(yaxis or {})},
         "shapes": list(marks),
         "annotations": list(notes),
+        **layout,
     }
-    return go.Figure({"data": list(traces), "layout": layout})
+    return Figure(list(traces), plan)
 
 
 def vertical(x: float, colour: str) -> dict[str, Any]:

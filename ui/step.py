@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import streamlit as st
 
+from figures.plain import Figure
 from figures.stage import Layer
 from ui import chooser
 from ui.controls import Controls
@@ -176,7 +176,7 @@ class Step(Controls):
 
     def figure(
         self,
-        figure: go.Figure,
+        figure: Figure,
         *,
         key: str,
         sweeps: Sequence[Sweep] = (),
@@ -187,13 +187,12 @@ class Step(Controls):
     ) -> FigureEvent | None:
         """Draw a figure in the canvas, or in `place`. See `ui.live.figure`."""
         self._offer("png", "pin")
-        axes = figure.layout.yaxis.title.text, figure.layout.xaxis.title.text
-        name, label = f"{self.id}.{key}", " · ".join(filter(None, axes))
+        name = f"{self.id}.{key}"
         with place or self.canvas:
             return live_figure(
                 figure,
                 key=name,
-                label=label,
+                label=" · ".join(filter(None, map(figure.title, "yx"))),
                 sweeps=sweeps,
                 events=events,
                 points_at=points_at,

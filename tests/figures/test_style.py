@@ -35,11 +35,12 @@ def test_traces_marks_and_notes_arrive():
 
 def test_an_unknown_property_is_refused():
     with pytest.raises(ValueError, match="nonsense"):
-        figure("x", "y", [{"type": "scatter", "nonsense": 1}])
+        _ = figure("x", "y", [{"type": "scatter", "nonsense": 1}]).checked
 
 
 def test_backgrounds_are_transparent_so_that_both_themes_show():
-    assert TEMPLATE.layout.paper_bgcolor == TEMPLATE.layout.plot_bgcolor == "rgba(0,0,0,0)"
+    assert TEMPLATE["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)"
+    assert TEMPLATE["layout"]["plot_bgcolor"] == "rgba(0,0,0,0)"
 
 
 @pytest.mark.parametrize("page", ["#FFFFFF", "#14171C"])

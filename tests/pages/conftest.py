@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
 import pytest
 from streamlit.runtime.state.query_params_proxy import QueryParamsProxy
 from streamlit.testing.v1 import AppTest
 
+from figures.plain import Figure
 from figures.stage import Layer
+from tests.figures.same import differences
 from tests.pages.numbers import GAPS_SAID, not_numbers, words
 from ui.address import written
 from ui.controls import Controls
@@ -95,7 +96,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
         finish(self, calls)
         notes.steps.append(self)
 
-    def drew(self: Step, chart: go.Figure, *, key: str, **options: Any) -> Any:
+    def drew(self: Step, chart: Figure, *, key: str, **options: Any) -> Any:
+        unlike = differences(chart)
+        assert not unlike, unlike
         for place, trace in enumerate(chart.data):
             name, sweeps = f"{self.id}.{key}[{place}]", options.get("sweeps", ())
             swept = {sweep.attribute: sweep.values for sweep in sweeps if sweep.trace == place}

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from figures.plain import Figure
 from ui.live.channel import mount, plotly_url
 
 _EVENTS = ("click", "hover", "select")
@@ -58,7 +59,7 @@ class FigureEvent:
 
 
 def live_figure(
-    figure: go.Figure,
+    figure: Figure | go.Figure,
     *,
     key: str,
     label: str,
@@ -86,14 +87,13 @@ def live_figure(
     unknown = set(events) - set(_EVENTS)
     if unknown:
         raise ValueError(f"events must be among {_EVENTS}, got {sorted(unknown)}")
+    figure = figure if isinstance(figure, Figure) else Figure.of(figure)
     state = st.session_state.get(key)
     state = state if isinstance(state, Mapping) else {}
     if state.get("failed"):
-        st.plotly_chart(figure, key=f"{key}.plain", config={"displaylogo": False})
+        st.plotly_chart(figure.checked, key=f"{key}.plain", config={"displaylogo": False})
         return None
-    arrays: dict[str, np.ndarray | bytes] = {
-        "figure": figure.to_json(validate=False, engine="orjson").encode()
-    }
+    arrays: dict[str, np.ndarray | bytes] = {"figure": figure.to_json()}
     places = []
     for number, sweep in enumerate(sweeps):
         name = f"sweep{number}"
@@ -103,7 +103,7 @@ def live_figure(
     meta = {
         "plotly": plotly_url(),
         "label": label,
-        "height": figure.layout.height or 360,
+        "height": figure.plan.get("height", 360),
         "sweeps": places,
         "events": list(events),
         "points_at": {str(trace): topic for trace, topic in (points_at or {}).items()},

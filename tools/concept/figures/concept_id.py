@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import numpy as np
-import plotly.graph_objects as go
 from torch import Tensor
 
+from figures.plain import Figure
 from figures.style import CHOSEN, IGNORED, figure, vertical
 
 
-def histogram(counts: Tensor, threshold: int, translate: Callable[[str], str]) -> go.Figure:
+def histogram(counts: Tensor, threshold: int, translate: Callable[[str], str]) -> Figure:
     """How many pixels have each level, those above the threshold in colour.
 
     Args:
