@@ -178,8 +178,9 @@ def _nadam(
     g = slope if decoupled_weight_decay else _with_decay(slope, point, weight_decay)
     m, v = past["m"].lerp(g, 1 - beta1), _average_square(past["v"], g, beta2)
     mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (k * momentum_decay)) for k in (t, t + 1))
-    product = (torch.ones(()) if t == 1 else past["product"]) * mu
-    until_now = product.item()
+    ones = torch.ones((), dtype=torch.get_default_dtype(), device=point.device)
+    product = (ones if t == 1 else past["product"]) * mu
+    until_now = product.to(point)
     until_next = until_now * mu_next
     v_hat = v / (1 - beta2**t)
     size = v_hat.sqrt() + eps
@@ -387,7 +388,7 @@ def heights(surface: AnySurface, points: Float[Tensor, "*batch 2"]) -> Float[Ten
     >>> heights("quadratic", torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
     tensor([[0.5000, 5.0000]])
     """
-    function, parts = find_surface(surface), points.reshape(-1, 2).split(_AT_ONCE)
+    function, parts = find_surface(surface), torch.split(points.reshape(-1, 2), _AT_ONCE)
     with torch.no_grad():
         return torch.cat([function(part) for part in parts]).reshape(points.shape[:-1])
 
