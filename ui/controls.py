@@ -15,6 +15,7 @@ from ui.table import Format, editable_table
 
 _CHOICES = "controls.choices"
 _SAID = "controls.said"
+_DEFAULTS = "controls.defaults"
 _LONGEST_TABLE = 1000
 
 
@@ -43,7 +44,7 @@ class Controls:
         self._place = place
         self._feeds = list(feeds)
         self._answered: dict[str, int] = {}
-        self._defaults: dict[str, Any] = {}
+        self._defaults = st.session_state.setdefault(_DEFAULTS, {}).setdefault(self.id, {})
         self._said = st.session_state.setdefault(_SAID, {}).setdefault(page, {})
 
     def acknowledgements(self) -> dict[str, int]:
@@ -243,16 +244,22 @@ class Controls:
         self.rerun(boxes.feeds)
 
     def reset(self) -> None:
-        """A button that sets every control of the step back. Call it after the controls."""
+        """A button that sets every control of the step back, also those that are hidden now.
+
+        Call it after the controls.
+        """
         with self._place:
             st.button(
                 _("Reset"),
                 key=f"{self.id}.reset",
                 type="tertiary",
                 icon=":material/restart_alt:",
-                on_click=self._apply,
-                args=(dict(self._defaults),),
+                on_click=self._reset,
             )
+
+    def _reset(self) -> None:
+        self._said.update(dict.fromkeys(self._defaults))
+        self._apply(self._defaults)
 
     def topic(self, key: str) -> str:
         """The full key of a control: the name under which live pieces follow a slider."""

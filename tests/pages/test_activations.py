@@ -164,6 +164,18 @@ def test_reset_brings_back_each_steps_defaults(open_concept, drawn):
     assert {key: drawn.values[key] for key in defaults} == defaults
 
 
+def test_reset_reaches_parameters_that_are_not_shown(open_concept, drawn):
+    app = open_concept(curves="elu,swish", swish_beta="3.0", elu_alpha="2.0")
+    app.button_group(key=f"{PAGE}.curves").set_value(["elu"]).run()
+    app.run()  # AppTest forgets what a rerun of single steps leaves as it is
+    app.button(key=f"{PAGE}.curves.reset").click().run()
+    app.run()
+    assert "swish_beta" not in app.query_params
+    app.button_group(key=f"{PAGE}.curves").set_value(["elu", "swish"]).run()
+    assert drawn.values["curves"] == "elu,swish"
+    assert (drawn.values["swish_beta"], drawn.values["elu_alpha"]) == ("1.0", "1.0")
+
+
 # ---------------------------------------------------------------- questions
 
 
