@@ -72,7 +72,7 @@ CHANGES = [
     Change("optimizers", ASKS, "Start, x", light=False),
     Change("optimizers", PLAYS, "Step"),
     Change("softmax_temperature", PLAYS, "Temperature T"),
-    Change("attention_maps", ASKS, "Head"),
+    Change("attention_maps", PLAYS, "Head"),
     Change("attention_maps", PLAYS, "Strength of the gates"),
     Change("attention_maps", HOVER, "patches-stage"),
     Change("anchors_nms", ASKS, "Least score in the end"),

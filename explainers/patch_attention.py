@@ -16,6 +16,8 @@ from explainers.attention_maps import principal_colours, rollout_by_layer
 from explainers.models.vit_s14 import VisionAttention, attention_weights
 from explainers.softmax_temperature import entropy
 
+_FEW = 16  # strongest tokens listed
+
 
 def all_attention(attended: VisionAttention) -> Float[Tensor, "layers heads t t"]:
     """The weights of every head of every layer; each row sums to 1.
@@ -61,9 +63,8 @@ def patch_maps(attended: VisionAttention, head: int | None = None) -> PatchMaps:
     >>> maps.patches.shape, maps.class_token.shape
     (torch.Size([12, 247, 13, 19]), torch.Size([12, 13, 19]))
     """
-    heads = attended.queries.shape[1]
-    if head is not None and not 0 <= head < heads:
-        raise ValueError(f"head is {head}: 0 to {heads - 1}, or None, is needed")
+    if head is not None:
+        _check("head", head, attended.queries.shape[1])
     weights = all_attention(attended)
     return _maps(weights.mean(dim=1) if head is None else weights[:, head], attended)
 
@@ -116,7 +117,7 @@ def head_maps(attended: VisionAttention, patch: int) -> HeadMaps:
     >>> head_maps(attended, patch=0).patches.shape
     torch.Size([12, 6, 13, 19])
     """
-    _check_patch(attended, patch)
+    _check("patch", patch, attended.rows * attended.columns)
     query = attended.queries[:, :, 1 + patch, None]
     weights = (query @ attended.keys.mT / _root(attended)).softmax(dim=-1)[:, :, 0]
     maps = weights[..., 1:].reshape(*weights.shape[:-1], attended.rows, attended.columns)
@@ -125,55 +126,76 @@ def head_maps(attended: VisionAttention, patch: int) -> HeadMaps:
 
 @dataclass(frozen=True)
 class PatchScores:
-    """From dot products to weights, for one patch, in every layer of one head.
+    """From dot products to weights, for n queries of patches.
 
     Attributes:
+        patch, layer, head: whose query it is and where; counted from 0, patches row by row.
         products: query times key, for every token, the class token first.
         scores: products over √d.
         weights: their softmax.
         unscaled_weights: the softmax of the products themselves.
         entropy, unscaled_entropy: of the two, in nats.
         spread: standard deviation of the products over the tokens; scores have spread/√d.
-        strongest: the tokens of the largest scores, by falling score, at most five.
+        strongest: the tokens of the largest scores, by falling score, at most 16.
     """
 
-    products: Float[Tensor, "layers t"]
-    scores: Float[Tensor, "layers t"]
-    weights: Float[Tensor, "layers t"]
-    unscaled_weights: Float[Tensor, "layers t"]
-    entropy: Float[Tensor, "layers"]
-    unscaled_entropy: Float[Tensor, "layers"]
-    spread: Float[Tensor, "layers"]
-    strongest: Int[Tensor, "layers few"]
+    patch: Int[Tensor, "n"]
+    layer: Int[Tensor, "n"]
+    head: Int[Tensor, "n"]
+    products: Float[Tensor, "n t"]
+    scores: Float[Tensor, "n t"]
+    weights: Float[Tensor, "n t"]
+    unscaled_weights: Float[Tensor, "n t"]
+    entropy: Float[Tensor, "n"]
+    unscaled_entropy: Float[Tensor, "n"]
+    spread: Float[Tensor, "n"]
+    strongest: Int[Tensor, "n few"]
 
 
-def patch_scores(attended: VisionAttention, patch: int, head: int) -> PatchScores:
+def patch_scores(
+    attended: VisionAttention, patch: int | None, layer: int | None, head: int | None
+) -> PatchScores:
     """What the softmax is fed with, and what it would make of it without the 1/√d.
+
+    None stands for all: `patch_scores(attended, None, 5, 0)` are those of every patch in one head
+    of one layer, `patch_scores(attended, 7, None, 0)` those of one patch in every layer.
 
     Args:
         patch: its index, row by row.
+        layer: 0 to 11.
         head: 0 to 5.
 
+    Returns:
+        Layer by layer, within it head by head, within it patch by patch.
+
     Raises:
-        ValueError: if there is no such patch or head.
+        ValueError: if there is no such patch, layer or head.
 
     Source: Vaswani et al., 2017, section 3.2.1.
 
     >>> from explainers.models.vit_s14 import attend, vit_s14
     >>> attended = attend(vit_s14(), torch.zeros(20, 30, 3, dtype=torch.uint8))
-    >>> found = patch_scores(attended, patch=0, head=0)
+    >>> found = patch_scores(attended, patch=0, layer=None, head=2)
+    >>> found.layer.tolist(), found.weights.shape
+    ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], torch.Size([12, 248]))
     >>> bool((found.unscaled_entropy <= found.entropy).all())
     True
     """
-    _check_patch(attended, patch)
-    heads = attended.queries.shape[1]
-    if not 0 <= head < heads:
-        raise ValueError(f"head is {head}: 0 to {heads - 1} is needed")
-    query, keys = attended.queries[:, head, 1 + patch, None], attended.keys[:, head]
-    products = (query @ keys.mT)[:, 0]
+    count = attended.queries.shape
+    device = attended.queries.device
+    layers = _chosen("layer", layer, count[0]).to(device)
+    heads = _chosen("head", head, count[1]).to(device)
+    patches = _chosen("patch", patch, count[2] - 1).to(device)
+    queries = attended.queries[layers[:, None, None], heads[:, None], 1 + patches]
+    keys = attended.keys[layers[:, None], heads]
+    products = (queries @ keys.mT).flatten(0, 2)
     scores = products / _root(attended)
     weights, unscaled = scores.softmax(dim=-1), products.softmax(dim=-1)
+    where = torch.cartesian_prod(layers, heads, patches)
     return PatchScores(
+        patch=where[:, 2],
+        layer=where[:, 0],
+        head=where[:, 1],
         products=products,
         scores=scores,
         weights=weights,
@@ -181,37 +203,36 @@ def patch_scores(attended: VisionAttention, patch: int, head: int) -> PatchScore
         entropy=entropy(weights),
         unscaled_entropy=entropy(unscaled),
         spread=products.std(dim=-1, correction=0),
-        strongest=scores.argsort(dim=-1, descending=True, stable=True)[:, :5],
+        strongest=scores.argsort(dim=-1, descending=True, stable=True)[:, :_FEW],
     )
 
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """One layer of `PatchScores`, in plain numbers: entropies in nats."""
+    """One query of `PatchScores`, in plain numbers: entropies in nats."""
 
     score_spread: float
     score_entropy: float
     unscaled_entropy: float
 
 
-def summarize_scores(scores: PatchScores, layer: int) -> ScoreSummary:
-    """What there is to say of one layer.
+def summarize_scores(scores: PatchScores, index: int) -> ScoreSummary:
+    """What there is to say of one query.
 
     Raises:
-        ValueError: if there is no such layer.
+        ValueError: if there is no such query.
 
     >>> from explainers.models.vit_s14 import attend, vit_s14
     >>> attended = attend(vit_s14(), torch.zeros(20, 30, 3, dtype=torch.uint8))
-    >>> found = summarize_scores(patch_scores(attended, patch=0, head=0), layer=0)
+    >>> found = summarize_scores(patch_scores(attended, 0, None, 0), index=0)
     >>> found.score_entropy > found.unscaled_entropy
     True
     """
-    if not 0 <= layer < len(scores.entropy):
-        raise ValueError(f"layer is {layer}: 0 to {len(scores.entropy) - 1} is needed")
+    _check("index", index, len(scores.entropy))
     return ScoreSummary(
-        score_spread=float(scores.spread[layer]),
-        score_entropy=float(scores.entropy[layer]),
-        unscaled_entropy=float(scores.unscaled_entropy[layer]),
+        score_spread=float(scores.spread[index]),
+        score_entropy=float(scores.entropy[index]),
+        unscaled_entropy=float(scores.unscaled_entropy[index]),
     )
 
 
@@ -231,7 +252,14 @@ def _root(attended: VisionAttention) -> float:
     return math.sqrt(attended.keys.shape[-1])
 
 
-def _check_patch(attended: VisionAttention, patch: int) -> None:
-    count = attended.rows * attended.columns
-    if not 0 <= patch < count:
-        raise ValueError(f"patch is {patch}: 0 to {count - 1} is needed")
+def _chosen(name: str, index: int | None, count: int) -> Int[Tensor, "chosen"]:
+    """One of `count`, or all of them."""
+    if index is None:
+        return torch.arange(count)
+    _check(name, index, count)
+    return torch.tensor([index])
+
+
+def _check(name: str, index: int, count: int) -> None:
+    if not 0 <= index < count:
+        raise ValueError(f"{name} is {index}: 0 to {count - 1} is needed")

@@ -1,6 +1,7 @@
 """Figures of the Attention maps page. `translate` gives each label in the page's language."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 from explainers.attention_maps import CbamParts, Cost
 from explainers.models.selfie_segmentation import Gate
 from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores
-from figures.maps import tiles
+from figures.maps import percent, tiles
 from figures.plain import Figure
 from figures.stage import Boxes, HeatMap, Layer
 from figures.stage import PatchMaps as PatchLayer
@@ -18,6 +19,8 @@ from figures.style import CATEGORIES, CHOSEN, IGNORED, NEGATIVE, TEMPLATE, figur
 
 Translate = Callable[[str], str]
 Extent = tuple[float, float, float, float]
+Axes = Mapping[str, PatchScores]
+"""For each slider, or what is pointed at, the scores along it; all go through one present state."""
 
 # ---------------------------------------------------------------- channels
 
@@ -63,7 +66,7 @@ def gate_flow(gate: Gate, translate: Translate) -> Figure:
         (_("ReLU"), gate.squeezed, CATEGORIES[1]),
         (_("gates"), gate.gate, CHOSEN),
     ]
-    domains = [(0.0, 0.29), (0.39, 0.6), (0.71, 1.0)]
+    domains = [(0.0, 0.3), (0.4, 0.61), (0.7, 1.0)]
     traces, layout, notes = [], {}, []
     for place, ((title, values, colour), domain) in enumerate(zip(panels, domains, strict=True)):
         number = "" if place == 0 else str(place + 1)
@@ -80,15 +83,12 @@ def gate_flow(gate: Gate, translate: Translate) -> Figure:
             }
         )
         title = f"{title} ({len(values)})" if len(values) else _("no bottleneck here")
+        arrow = "→ " if place else ""
         layout[f"xaxis{number}"] = {"domain": domain, "showgrid": False, "ticks": "", "nticks": 4}
         layout[f"yaxis{number}"] = {"anchor": f"x{number}", "nticks": 4}
         where = {"xref": "paper", "yref": "paper", "showarrow": False}
         above = {"xanchor": "left", "yanchor": "bottom"}
-        notes.append({"text": title, "x": domain[0], "y": 1.02, **above, **where})
-        if place:
-            middle = (domains[place - 1][1] + domain[0]) / 2 - 0.01
-            arrow = {"text": "→", "x": middle, "y": 0.5, "font": {"size": 22}, **where}
-            notes.append(arrow)
+        notes.append({"text": arrow + title, "x": domain[0], "y": 1.02, **above, **where})
     layout["yaxis3"]["range"] = [0, 1]
     layout |= {"template": TEMPLATE, "height": 230, "annotations": notes, "bargap": 0}
     layout["margin"] = {"l": 8, "r": 8, "t": 34, "b": 8}
@@ -207,14 +207,42 @@ def patch_layers(
     maps: PatchMaps, extent: Extent, cell: int, slider: str, hint: str, translate: Translate
 ) -> list[Layer]:
     """What the patch pointed at looks at, layer by layer."""
+    return [_attention(maps.patches, extent, cell, hint, translate, slider=slider)]
+
+
+def weight_layers(
+    axes: Axes,
+    points_at: str,
+    grid: tuple[int, int],
+    extent: Extent,
+    cell: int,
+    hint: str,
+    translate: Translate,
+) -> list[Layer]:
+    """What the patch pointed at looks at in one head of one layer, and along other axes.
+
+    Args:
+        points_at: the axis along the patches; the others are those of patch `cell`.
+        grid: rows and columns of patches.
+    """
+    maps = {key: relative(found.weights[:, 1:].unflatten(1, grid)) for key, found in axes.items()}
+    patches = maps.pop(points_at)
+    along = {key: _bytes(values) for key, values in maps.items()}
+    more = {"points_at": points_at, "along": along}
+    return [_attention(patches, extent, cell, hint, translate, **more)]
+
+
+def _attention(
+    maps: Tensor, extent: Extent, cell: int, hint: str, translate: Translate, **more: Any
+) -> PatchLayer:
+    """Maps of each patch `[..., patches, rows, columns]` in [0, 1]."""
     _ = translate
-    _layers, _patches, rows, columns = maps.patches.shape
-    levels = _bytes(maps.patches)
-    layer = PatchLayer(
+    rows, columns = maps.shape[-2:]
+    return PatchLayer(
         "attention",
         rows,
         columns,
-        levels,
+        _bytes(maps),
         low=0.0,
         high=1.0,
         colours="magma",
@@ -222,10 +250,9 @@ def patch_layers(
         opacity=0.72,
         extent=extent,
         cell=cell,
-        slider=slider,
         hint=hint,
+        **more,
     )
-    return [layer]
 
 
 def class_layers(maps: PatchMaps, extent: Extent, slider: str, translate: Translate) -> list[Layer]:
@@ -254,72 +281,124 @@ def head_figure(maps: HeadMaps, layer: int, translate: Translate) -> Figure:
     """All heads of one layer for one patch, each on its own scale; trace h may follow in `z`."""
     _ = translate
     titles = [_("Head {number}").format(number=h + 1) for h in range(maps.patches.shape[1])]
-    return tiles(relative(maps)[layer], titles)
+    return tiles(relative(maps.patches)[layer], titles)
 
 
-def relative(maps: HeadMaps) -> Tensor:
-    """Each head's weights over the largest of them."""
-    largest = maps.patches.amax(dim=(-2, -1), keepdim=True)
-    return maps.patches / largest.clamp(min=1e-12)
+def drawn_heads(maps: HeadMaps) -> np.ndarray:
+    """What `head_figure` shows, `[layers, heads, rows, columns]`."""
+    return percent(relative(maps.patches))
 
 
-def ranked_weights(scores: PatchScores, layer: int, translate: Translate) -> Figure:
-    """The 40 largest weights with the factor 1/√d and without it.
+def relative(maps: Tensor) -> Tensor:
+    """Each map's weights `[..., rows, columns]` over the largest of them."""
+    return maps / maps.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-12)
 
-    Traces 0 and 1 have attribute `y` to follow a slider, from `ranked`.
+
+# ---------------------------------------------------------------- scores
+
+_FAR_BELOW = 40.0  # so far below the largest score nothing has any weight
+
+
+def score_figure(scores: PatchScores, index: int, translate: Translate) -> Figure:
+    """The largest scores above, their weights below; both with the factor 1/√d and without it.
+
+    Trace t may follow in `y`, from `ranked(...)[t]`.
+
+    Args:
+        index: of the query shown.
     """
     _ = translate
-    names = (_("softmax(q·k / √d)"), _("softmax(q·k), without √d"))
     traces = [
         {
             "type": "scatter",
             "mode": "lines+markers",
             "name": name,
-            "x": list(range(1, ranked(scores)[0].shape[1] + 1)),
-            "y": values[layer].numpy(),
-            "line": {"color": colour, "width": 2},
+            "legendgroup": name,
+            "showlegend": place < 2,
+            "x": list(range(1, values.shape[1] + 1)),
+            "y": values[index].numpy(),
+            "yaxis": "y" if place < 2 else "y2",
+            "line": {"color": (CHOSEN, NEGATIVE)[place % 2], "width": 2},
             "marker": {"size": 5},
-            "hovertemplate": f"{name}: %{{y:.3f}}<extra></extra>",
+            "hovertemplate": "%{y:.3~f}<extra></extra>",
         }
-        for name, values, colour in zip(names, ranked(scores), (CHOSEN, NEGATIVE), strict=True)
+        for place, (name, values) in enumerate(
+            zip(("q·k / √d", "q·k") * 2, ranked(scores), strict=True)
+        )
     ]
-    return figure(
-        _("Tokens, the strongest first"),
-        _("Weight"),
-        traces,
-        height=300,
-        yaxis={"range": [0, 1.02]},
-    )
+    layout = {
+        "template": TEMPLATE,
+        "height": 380,
+        "xaxis": {
+            "title": {"text": _("Tokens, the strongest first")},
+            "anchor": "y2",
+            "range": [0.4, len(traces[0]["x"]) + 0.6],
+        },
+        "yaxis": {
+            "title": {"text": _("Score − the largest")},
+            "domain": [0.54, 1],
+            "range": [-_FAR_BELOW, 0.05 * _FAR_BELOW],
+        },
+        "yaxis2": {"title": {"text": _("Weight")}, "domain": [0, 0.46], "range": [-0.03, 1.05]},
+    }
+    return Figure(traces, layout)
 
 
-def ranked(scores: PatchScores) -> tuple[Tensor, Tensor]:
-    """The largest weights of every layer `[layers, 40]`, scaled and unscaled."""
-    few = min(40, scores.weights.shape[1])
-    return scores.weights.topk(few).values, scores.unscaled_weights.topk(few).values
+def ranked(scores: PatchScores) -> tuple[Tensor, ...]:
+    """Of the strongest tokens scores, products, weights and unscaled weights, `[n, few]` each.
+
+    Scores and products are counted from the largest: the softmax sees their differences alone.
+    """
+    every = scores.scores, scores.products, scores.weights, scores.unscaled_weights
+    first, second, *weights = (values.gather(1, scores.strongest) for values in every)
+    return first - first[:, :1], second - second[:, :1], *weights
+
+
+def score_words(scores: PatchScores, columns: int) -> dict[str, list[str]]:
+    """For each query whose it is, counted as on screen, and what its scores are like."""
+    counted = {
+        "row": scores.patch // columns,
+        "column": scores.patch % columns,
+        "layer": scores.layer + 1,
+        "head": scores.head + 1,
+    }
+    measured = {
+        "spread": scores.spread,
+        "after": scores.scores.std(dim=-1, correction=0),
+        "entropy": scores.entropy,
+        "unscaled": scores.unscaled_entropy,
+    }
+    words = {name: [str(n) for n in numbers.tolist()] for name, numbers in counted.items()}
+    return words | {
+        name: [f"{v:.2f}" for v in values.tolist()] for name, values in measured.items()
+    }
 
 
 def score_table(
-    scores: PatchScores, layer: int, columns: int, translate: Translate
-) -> dict[str, Sequence[str]]:
-    """The strongest tokens with their products, scores and weights."""
+    scores: PatchScores, columns: int, translate: Translate
+) -> dict[str, list[list[str]]]:
+    """For each query its five strongest tokens with their products, scores and weights."""
     _ = translate
-    chosen = scores.strongest[layer].tolist()
+    chosen = scores.strongest[:, :5]
 
     def named(token: int) -> str:
         if token == 0:
             return _("class token")
         return f"{(token - 1) // columns}, {(token - 1) % columns}"
 
-    def listed(values: Tensor, form: str) -> list[str]:
-        return [format(v, form) for v in values[layer, scores.strongest[layer]].tolist()]
+    def listed(values: Tensor, form: str) -> list[list[str]]:
+        return [[format(v, form) for v in row] for row in values.gather(1, chosen).tolist()]
 
     return {
-        _("patch (row, column)"): [named(token) for token in chosen],
+        _("patch (row, column)"): [[named(token) for token in row] for row in chosen.tolist()],
         "q·k": listed(scores.products, ".1f"),
         "q·k / √d": listed(scores.scores, ".2f"),
         _("weight"): listed(scores.weights, ".3f"),
         _("without √d"): listed(scores.unscaled_weights, ".3f"),
     }
+
+
+# ---------------------------------------------------------------- depth
 
 
 def distance_figure(distances: Tensor, layer: int, translate: Translate) -> Figure:

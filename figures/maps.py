@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from figures.plain import Figure
@@ -31,14 +33,14 @@ def tiles(
     for index, title in enumerate(titles):
         number = "" if index == 0 else str(index + 1)
         x0, y1 = index % wide / wide, 1 - index // wide / tall
-        trace = {"type": "heatmap", "zmin": 0, "zmax": 1, "colorscale": colours}
+        trace = {"type": "heatmap", "zmin": 0, "zmax": 100, "colorscale": colours}
         trace |= {
             "showscale": False,
             "zsmooth": "best" if smooth else False,
-            "hovertemplate": "%{z:.0%}<extra></extra>",
+            "hovertemplate": "%{z}%<extra></extra>",
         }
         axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        traces.append({**trace, **axes, "z": maps[index].numpy()})
+        traces.append({**trace, **axes, "z": percent(maps[index])})
         bare = {"visible": False, "fixedrange": True, "constrain": "domain"}
         layout[f"xaxis{number}"] = {
             **bare,
@@ -58,3 +60,12 @@ def tiles(
         layout["annotations"].append({**note, **look, "font": {"size": 12}})
     layout |= {"template": TEMPLATE, "height": 165 * tall, "margin": dict.fromkeys("lrtb", 0)}
     return Figure(traces, layout)
+
+
+def percent(maps: Tensor) -> np.ndarray:
+    """Numbers in [0, 1] as whole percent: as fine as `tiles` shows them, a quarter of the bytes.
+
+    >>> percent(torch.tensor([0.0, 0.254, 1.0])).tolist()
+    [0, 25, 100]
+    """
+    return (100 * maps).round().to(torch.uint8).numpy()

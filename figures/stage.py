@@ -301,6 +301,12 @@ class PatchMaps:
         extent: part of the photo that patches and maps cover; the whole photo if None.
         cell: index of the patch whose map is shown while none is pointed at or pinned.
         slider: key of the slider whose position picks the state.
+        points_at: key under which the browser publishes the index of the patch whose map is shown,
+            like the position of a slider, for figures and sentences to follow. The patch pointed
+            at then counts before the pinned one.
+        along: for other sliders the maps of the patch that is pinned, or else of `cell`,
+            [positions, h, w]; they are shown from when such a slider moves until another patch is
+            pointed at.
         hint: line below the stage.
 
     >>> import numpy as np
@@ -322,6 +328,8 @@ class PatchMaps:
     extent: Extent | None = None
     cell: int | None = None
     slider: str = ""
+    points_at: str = ""
+    along: Mapping[str, ArrayLike] = field(default_factory=dict)
     hint: str = ""
 
     def encode(self, size: tuple[int, int]) -> Encoded:
@@ -333,8 +341,20 @@ class PatchMaps:
             raise ValueError(
                 f"maps has shape {maps.shape}, allowed are [{cells}, h, w] and [t, {cells}, h, w]"
             )
-        header, arrays = _heat(self, maps.reshape(-1, *maps.shape[-2:]), size)
-        return header | _header(self, "rows columns cell slider hint"), arrays
+        stack = [maps.reshape(-1, *maps.shape[-2:])]
+        along = {}
+        for key, values in self.along.items():
+            others = np.asarray(values)
+            if others.ndim != 3 or others.shape[1:] != stack[0].shape[1:]:
+                raise ValueError(
+                    f"along[{key!r}] has shape {others.shape}, allowed is "
+                    f"[positions, {', '.join(map(str, stack[0].shape[1:]))}]"
+                )
+            along[key] = [sum(map(len, stack)), len(others)]
+            stack.append(others)
+        header, arrays = _heat(self, np.concatenate(stack), size)
+        names = "rows columns cell slider points_at hint"
+        return header | _header(self, names) | {"along": along, "states": len(stack[0])}, arrays
 
 
 @dataclass(frozen=True, eq=False)

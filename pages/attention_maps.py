@@ -1,5 +1,7 @@
 """Attention maps: which channels, which places, and which patches belong together."""
 
+import math
+
 import torch
 
 from explainers import attention_maps as explain
@@ -165,35 +167,51 @@ def patches(step):
         column=patch % attended.columns,
     )
     every = step.run(patch_attention.head_maps, attended, patch)
-    shown = figures.relative(every)
+    shown = figures.drawn_heads(every)
     sweeps = [Sweep(topic, h, "z", shown[:, h]) for h in range(6)]
     step.figure(figures.head_figure(every, layer, _), key="heads", sweeps=sweeps)
     step.data(attention=maps.patches[layer].flatten(1))
 
 
+def along(told):
+    """What is told along several sliders, each name by itself."""
+    names = next(iter(told.values()))
+    return {n: [Follow([topic], values[n]) for topic, values in told.items()] for n in names}
+
+
 @page.step()
 def scores(step):
+    options = {"live": False, "play": True}
+    head = step.live_slider(_("Head"), range(1, 7), 1, key="score_head", **options) - 1
     numbers = range(1, LAYERS + 1)
-    head = step.live_slider(_("Head"), range(1, 7), 1, key="score_head") - 1
-    options = {"key": "score_layer", "live": False, "play": True}
-    layer = step.live_slider(_("Layer"), numbers, 6, **options) - 1
+    layer = step.live_slider(_("Layer"), numbers, 6, key="score_layer", **options) - 1
     step.reset()
     attended = looked_at(step)
-    patch = min(int(page.facts["patches"]["patch"]), attended.rows * attended.columns - 1)
-    found = step.run(patch_attention.patch_scores, attended, patch, head)
-    topic = step.topic("score_layer")
-    scaled, plain = figures.ranked(found)
-    moves = [Sweep(topic, 0, "y", scaled), Sweep(topic, 1, "y", plain)]
-    step.figure(figures.ranked_weights(found, layer, _), key="weights", sweeps=moves)
-    told = {
-        "entropy": found.entropy,
-        "unscaled": found.unscaled_entropy,
-        "spread": found.spread,
-        "after": found.spread / 8,
+    grid = attended.rows, attended.columns
+    patch = step.pinned(photo, math.prod(grid))
+    if patch is None:
+        patch = min(int(page.facts["patches"]["patch"]), math.prod(grid) - 1)
+    pointed, by_layer, by_head = map(step.topic, ("score_patch", "score_layer", "score_head"))
+    axes = {
+        pointed: step.run(patch_attention.patch_scores, attended, None, layer, head),
+        by_layer: step.run(patch_attention.patch_scores, attended, patch, None, head),
+        by_head: step.run(patch_attention.patch_scores, attended, patch, layer, None),
     }
-    moving = {name: Follow([topic], [f"{v:.2f}" for v in t.tolist()]) for name, t in told.items()}
-    step.says(layer=Follow([topic], [str(n) for n in numbers]), head=head + 1, **moving)
-    step.table(figures.score_table(found, layer, attended.columns, _), place=step.canvas)
+    left, right = step.sides(2)
+    hint = _("Point at a patch to see its scores. Click to pin it.")
+    layers = figures.weight_layers(axes, pointed, grid, attended.extent, patch, hint, _)
+    step.stage(photo, layers, place=left)
+    sweeps = [
+        Sweep(topic, trace, "y", values)
+        for topic, found in axes.items()
+        for trace, values in enumerate(figures.ranked(found))
+    ]
+    found = axes[by_layer]
+    chart = figures.score_figure(found, layer, _)
+    step.figure(chart, key="weights", sweeps=sweeps, place=right)
+    step.says(**along({t: figures.score_words(f, grid[1]) for t, f in axes.items()}))
+    tables = {t: figures.score_table(f, grid[1], _) for t, f in axes.items()}
+    step.live_table(along(tables), key="table")
     step.fact(**vars(step.run(patch_attention.summarize_scores, found, layer)))
     step.data(product=found.products[layer], score=found.scores[layer], weight=found.weights[layer])
 

@@ -17,8 +17,9 @@ from ui.kept import keep
 from ui.language import translate as _
 from ui.live import stage as stages
 from ui.live.figure import FigureEvent, Grip, Sweep, live_figure
-from ui.live.sentence import Follow, live_sentence
+from ui.live.sentence import Follow, Moving, live_sentence
 from ui.live.stage import StageEvent
+from ui.live.table import live_table
 from ui.live.training import live_training, training_serial
 from ui.photo import Photo
 from ui.recipe import Recipe
@@ -229,6 +230,15 @@ class Step(Controls):
                 on_event=lambda: self.rerun(drawn.feeds if drawn else ()),
             )
 
+    def pinned(self, photo: Photo, cells: int, *, key: str = "stage") -> int | None:
+        """The cell pinned on a stage of this step, known before it is drawn; None for none.
+
+        Args:
+            cells: how many there are now.
+        """
+        event = stages.stage_event(f"{self.id}.{key}", (photo.width, photo.height))
+        return event.cell if event.cell is not None and event.cell < cells else None
+
     def boxes(
         self,
         photo: Photo,
@@ -255,9 +265,10 @@ class Step(Controls):
 
         Args:
             text: in place of the one in the step's prose.
-            numbers: for its places; a `Follow` changes with sliders in the browser.
+            numbers: for its places; a `Follow`, or a list of them, changes with sliders in the
+                browser. See `ui.live.sentence`.
         """
-        moving = {name: n for name, n in numbers.items() if isinstance(n, Follow)}
+        moving = {name: n for name, n in numbers.items() if isinstance(n, Follow | list)}
         kept = {name: f"{{{name}}}" for name in moving}
         text = (text or self._section.says).format(**{**numbers, **kept})
         with self.canvas:
@@ -276,6 +287,11 @@ class Step(Controls):
         lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
         with place or self._place:
             st.markdown("\n".join(lines))
+
+    def live_table(self, columns: Mapping[str, Moving], *, key: str) -> None:
+        """A small table in the canvas that follows sliders. See `ui.live.table`."""
+        with self.canvas:
+            live_table(columns, key=f"{self.id}.{key}")
 
     def formula(self, latex: str, caption: str = "") -> None:
         """A formula with its numbers filled in, and what it is about."""

@@ -70,21 +70,46 @@ def test_scores_by_hand():
     keys = torch.zeros(LAYERS, HEADS, 2, 64)
     queries[:, :, 1, 0], keys[:, :, 0, 0] = 8.0, 1.0
     one = VisionAttention(torch.zeros(2, 384), queries, keys, 1, 1, (0.0, 0.0, 1.0, 1.0))
-    found = patch_scores(one, 0, 0)
-    assert found.products[0].tolist() == [8.0, 0.0]
-    assert found.scores[0].tolist() == [1.0, 0.0]
+    found = patch_scores(one, 0, 0, 0)
+    assert found.products.tolist() == [[8.0, 0.0]]
+    assert found.scores.tolist() == [[1.0, 0.0]]
     e = math.e
     assert_close(found.weights[0], torch.tensor([e / (e + 1), 1 / (e + 1)]))
     assert_close(found.unscaled_weights[0], torch.tensor([8.0, 0.0]).softmax(dim=-1))
-    assert found.spread[0].item() == 4.0
+    assert found.spread.tolist() == [4.0]
+
+
+ALL_PATCHES, ALL_LAYERS, ALL_HEADS = (None, 3, 2), (5, None, 2), (5, 3, None)
+
+
+@pytest.mark.parametrize("asked", [ALL_PATCHES, ALL_LAYERS, ALL_HEADS, (5, 3, 2), (None,) * 3])
+def test_scores_are_those_of_the_patch_layer_and_head_they_name(attended, oracle, asked):
+    found = patch_scores(attended, *asked)
+    token, layer, head = found.patch + 1, found.layer, found.head
+    sizes = (TOKENS - 1, LAYERS, HEADS)
+    assert len(token) == math.prod(
+        size for one, size in zip(asked, sizes, strict=True) if one is None
+    )
+    assert_close(found.weights, oracle[layer, head, token])
+    unit = torch.eye(TOKENS).expand(LAYERS, HEADS, -1, -1)
+    unscaled = scaled_dot_product_attention(attended.queries, attended.keys, unit, scale=1.0)
+    assert_close(found.unscaled_weights, unscaled[layer, head, token])
+    products = torch.einsum("lhqd,lhkd->lhqk", attended.queries, attended.keys)
+    assert_close(found.products, products[layer, head, token])
+    assert_close(found.entropy, torch.distributions.Categorical(found.weights).entropy())
+
+
+def test_what_is_asked_for_stands_still(attended):
+    assert set(patch_scores(attended, *ALL_PATCHES).layer.tolist()) == {3}
+    assert set(patch_scores(attended, *ALL_LAYERS).patch.tolist()) == {5}
+    assert patch_scores(attended, *ALL_HEADS).head.tolist() == list(range(HEADS))
 
 
 def test_without_the_root_the_softmax_is_sharper(attended):
-    found = patch_scores(attended, patch=3, head=2)
+    found = patch_scores(attended, None, None, 2)
     assert (found.unscaled_entropy < found.entropy).all()
     assert_close(found.scores * 8, found.products)
-    first = found.strongest[:, 0]
-    assert (found.scores.argmax(dim=-1) == first).all()
+    assert_close(found.scores.gather(1, found.strongest), found.scores.sort(descending=True).values)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -93,7 +118,7 @@ def test_a_patch_that_is_not_there_is_refused(attended, patch):
     with pytest.raises(ValueError, match="patch is"):
         head_maps(attended, patch)
     with pytest.raises(ValueError, match="patch is"):
-        patch_scores(attended, patch, 0)
+        patch_scores(attended, patch, 0, 0)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -102,7 +127,14 @@ def test_a_head_that_is_not_there_is_refused(attended, head):
     with pytest.raises(ValueError, match="head is"):
         patch_maps(attended, head)
     with pytest.raises(ValueError, match="head is"):
-        patch_scores(attended, 0, head)
+        patch_scores(attended, 0, 0, head)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("layer", [-1, LAYERS])
+def test_a_layer_that_is_not_there_is_refused(attended, layer):
+    with pytest.raises(ValueError, match="layer is"):
+        patch_scores(attended, 0, layer, 0)
 
 
 def test_double_precision_stays(attended):

@@ -7,7 +7,8 @@ from torch.testing import assert_close
 
 from explainers.attention_maps import CBAM, cbam_parts
 from explainers.models.selfie_segmentation import Gate
-from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores
+from explainers.models.vit_s14 import VisionAttention
+from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores, patch_scores
 from figures import attention_maps as figures
 
 
@@ -64,13 +65,14 @@ def test_the_flow_shows_means_bottleneck_and_gates(gate):
         gate.squeezed.tolist(),
         gate.gate.tolist(),
     ]
-    assert [note.text for note in made.layout.annotations].count("→") == 2
+    titles = [note.text for note in made.layout.annotations]
+    assert titles == ["means (4)", "→ ReLU (2)", "→ gates (4)"]
 
 
 def test_a_gate_without_a_bottleneck_says_so(gate):
     plain = Gate("context", gate.pooled, torch.empty(0), gate.gate, gate.features)
     notes = [note.text for note in figures.gate_flow(plain, str).layout.annotations]
-    assert "no bottleneck here" in notes
+    assert "→ no bottleneck here" in notes
 
 
 def test_tiles_are_the_most_open_and_the_most_closed_channels(gate):
@@ -82,32 +84,96 @@ def test_tiles_are_the_most_open_and_the_most_closed_channels(gate):
 
 def test_heads_are_drawn_each_on_its_own_scale():
     weights = torch.rand(2, 6, 2, 3, generator=torch.Generator().manual_seed(0)) / 10
-    made = figures.head_figure(HeadMaps(weights, torch.zeros(2, 6)), 1, str)
+    found = HeadMaps(weights, torch.zeros(2, 6))
+    made = figures.head_figure(found, 1, str)
     assert len(made.data) == 6
-    assert all(trace.z.max() == pytest.approx(1) for trace in made.data)
+    assert all(trace.z.max() == 100 for trace in made.data)
+    share = weights[1, 4] / weights[1, 4].max()
+    assert np.abs(made.data[4].z - 100 * share.numpy()).max() <= 0.5
+    assert (figures.drawn_heads(found)[1, 4] == made.data[4].z).all()
+
+
+GRID = (2, 3)
 
 
 @pytest.fixture
-def scores() -> PatchScores:
-    products = torch.tensor([[8.0, 0.0, 4.0], [0.0, 16.0, 8.0]])
-    scaled = products / 8
-    zero = torch.zeros(2)
-    strongest = scaled.argsort(dim=1, descending=True)
-    weights = scaled.softmax(dim=1), products.softmax(dim=1)
-    return PatchScores(products, scaled, *weights, zero, zero, zero, strongest)
+def axes() -> dict[str, PatchScores]:
+    """Random queries and keys, seen through patch 4, layer 7, head 2."""
+    generator = torch.Generator().manual_seed(2)
+    queries, keys = (2 * torch.randn(12, 6, 7, 64, generator=generator) for _ in "qk")
+    attended = VisionAttention(torch.zeros(7, 384), queries, keys, *GRID, (0.0, 0.0, 60.0, 40.0))
+    return {
+        "patch": patch_scores(attended, None, 7, 2),
+        "layer": patch_scores(attended, 4, None, 2),
+        "head": patch_scores(attended, 4, 7, None),
+    }
 
 
-def test_weights_are_ranked(scores):
-    made = figures.ranked_weights(scores, 0, str)
-    assert list(made.data[0].y) == sorted(scores.weights[0].tolist(), reverse=True)
-    assert list(made.data[1].y) == sorted(scores.unscaled_weights[0].tolist(), reverse=True)
+HERE = {"patch": 4, "layer": 7, "head": 2}
 
 
-def test_the_table_names_tokens_by_row_and_column(scores):
-    table = figures.score_table(scores, 1, columns=2, translate=str)
-    assert table["patch (row, column)"] == ["0, 0", "0, 1", "class token"]
-    assert table["q·k"] == ["16.0", "8.0", "0.0"]
-    assert table["q·k / √d"] == ["2.00", "1.00", "0.00"]
+def test_all_axes_go_through_the_present_state(axes):
+    ranked = [figures.ranked(found) for found in axes.values()]
+    for traces in zip(*ranked, strict=True):
+        here = [values[at] for values, at in zip(traces, HERE.values(), strict=True)]
+        assert_close(here[1], here[0])
+        assert_close(here[2], here[0])
+    words = [figures.score_words(found, 3) for found in axes.values()]
+    tables = [figures.score_table(found, 3, str) for found in axes.values()]
+    for told in (words, tables):
+        for name in told[0]:
+            here = [each[name][at] for each, at in zip(told, HERE.values(), strict=True)]
+            assert here[1] == here[2] == here[0]
+
+
+def test_the_figure_ranks_the_tokens_of_the_query_shown(axes):
+    found = axes["layer"]
+    made = figures.score_figure(found, 7, str)
+    order = found.products[7].argsort(descending=True)
+    differences = (found.products[7] - found.products[7].max())[order]
+    wanted = [
+        differences / 8,
+        differences,
+        found.weights[7][order],
+        found.unscaled_weights[7][order],
+    ]
+    for trace, values in zip(made.data, wanted, strict=True):
+        assert_close(torch.tensor(trace.y), values)
+
+
+def test_every_patch_layer_and_head_has_its_map(axes):
+    (layer,) = figures.weight_layers(axes, "patch", GRID, (0, 0, 60, 40), 4, "hint", str)
+    header, arrays = layer.encode((60, 40))
+    assert (header["points_at"], header["cell"], header["states"]) == ("patch", 4, 6)
+    assert header["along"] == {"layer": [6, 12], "head": [18, 6]}
+    shown = arrays["values"].reshape(24, 6) / 255
+    for first, found in zip((0, 6, 18), axes.values(), strict=True):
+        weights = found.weights[:, 1:]
+        wanted = (weights / weights.amax(dim=1, keepdim=True)).numpy()
+        assert np.abs(shown[first : first + len(wanted)] - wanted).max() <= 0.5 / 255 + 1e-6
+
+
+def test_words_say_whose_scores_they_are(axes):
+    words = figures.score_words(axes["patch"], columns=3)
+    assert (words["row"], words["column"]) == (list("000111"), list("012012"))
+    assert (set(words["layer"]), set(words["head"])) == ({"8"}, {"3"})
+    spread = axes["patch"].products.std(dim=1, correction=0).tolist()
+    assert words["spread"] == [f"{value:.2f}" for value in spread]
+    assert words["after"] == [f"{value / 8:.2f}" for value in spread]
+
+
+def test_the_table_lists_the_strongest_tokens(axes):
+    found = axes["head"]
+    table = figures.score_table(found, columns=3, translate=str)
+    tokens = ["class token", *(f"{row}, {column}" for row in range(2) for column in range(3))]
+    for head in range(6):
+        order = found.products[head].argsort(descending=True)[:5].tolist()
+        assert table["patch (row, column)"][head] == [tokens[token] for token in order]
+        assert table["q·k"][head] == [f"{found.products[head, t]:.1f}" for t in order]
+        assert table["q·k / √d"][head] == [f"{found.products[head, t] / 8:.2f}" for t in order]
+        assert table["weight"][head] == [f"{found.weights[head, t]:.3f}" for t in order]
+        without = found.products[head].softmax(dim=0)
+        assert table["without √d"][head] == [f"{without[t]:.3f}" for t in order]
 
 
 def test_distances_stand_at_their_layers():

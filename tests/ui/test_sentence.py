@@ -33,13 +33,14 @@ def test_a_sentence_without_numbers(say):
 
 def test_a_number_that_follows_one_slider(say):
     sent = say("{n} boxes", numbers={"n": Follow(["page.iou"], [3, 2, 1])})
-    assert sent["places"] == {"n": {"topics": ["page.iou"], "shape": (3,), "values": [3, 2, 1]}}
+    (place,) = sent["places"]["n"]
+    assert place == {"topics": ["page.iou"], "shape": (3,), "values": [3, 2, 1]}
 
 
 def test_a_number_that_follows_two_sliders_lies_row_by_row(say):
     values = np.arange(6).reshape(2, 3)
     sent = say("{n}", numbers={"n": Follow(["page.iou", "page.score"], values)})
-    place = sent["places"]["n"]
+    (place,) = sent["places"]["n"]
     assert place["shape"] == (2, 3)
     assert [place["values"][i * 3 + j] for i in range(2) for j in range(3)] == list(range(6))
     assert all(type(value) is int for value in place["values"])  # JSON knows no numpy
@@ -47,7 +48,13 @@ def test_a_number_that_follows_two_sliders_lies_row_by_row(say):
 
 def test_texts_may_follow_a_slider(say):
     sent = say("{told}", numbers={"told": Follow(["page.round"], ["**first**", "second"])})
-    assert sent["places"]["told"]["values"] == ["**first**", "second"]
+    assert sent["places"]["told"][0]["values"] == ["**first**", "second"]
+
+
+def test_a_number_may_follow_one_slider_or_another(say):
+    sent = say("{n}", numbers={"n": [Follow(["page.row"], [1, 2]), Follow(["page.column"], [3])]})
+    assert [place["topics"] for place in sent["places"]["n"]] == [["page.row"], ["page.column"]]
+    assert [place["values"] for place in sent["places"]["n"]] == [[1, 2], [3]]
 
 
 @pytest.mark.parametrize(

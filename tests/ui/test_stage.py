@@ -91,6 +91,10 @@ def test_no_boxes_are_a_layer_too():
         (CellHover("c", 1, 2, 9, 9, TWO, ("#000000",) * 3), "palette has 3"),
         (CellHover("c", 1, 2, 9, 9, TWO, cell=2), "cell is 2"),
         (PatchMaps("m", 2, 2, np.zeros((3, 4, 4)), 0, 1), "maps has shape"),
+        (
+            PatchMaps("m", 1, 1, np.zeros((1, 4, 4)), 0, 1, along={"s": np.zeros((3, 4, 5))}),
+            r"along\[.s.\] has shape",
+        ),
         (Drawn("d", [[0, 0, 1, 1]] * (MOST_BOXES + 1)), "boxes has 101"),
     ],
 )
@@ -233,3 +237,13 @@ def test_a_stack_of_patch_maps_follows_a_slider():
     assert arrays["values"].shape == (6, 2, 2)
     with pytest.raises(ValueError, match="maps has shape"):
         PatchMaps("m", 1, 2, np.zeros((3, 3, 2, 2)), 0, 1).encode((10, 10))
+
+
+def test_maps_along_other_sliders_lie_behind_those_of_the_patches():
+    maps, others = np.arange(8.0).reshape(2, 2, 2), 10 + np.arange(12.0).reshape(3, 2, 2)
+    layer = PatchMaps("m", 1, 2, maps, 0, 30, points_at="patch", along={"layer": others})
+    header, arrays = layer.encode((10, 10))
+    assert (header["points_at"], header["states"]) == ("patch", 2)
+    assert header["along"] == {"layer": [2, 3]}
+    back = header["first"] + arrays["values"] * header["step"]
+    assert np.abs(back - np.concatenate([maps, others])).max() <= header["step"]

@@ -19,8 +19,11 @@ _MOST_POINTS = 1000
 class Sweep:
     """One attribute of one trace over all positions of a slider.
 
+    Of several for the same attribute the one counts whose slider moved last. So a state may lie
+    on several sweeps that cross in it, without one for every combination of their sliders.
+
     Attributes:
-        topic: key of the slider that plays it.
+        topic: key of the slider that plays it, or of what is pointed at: see `points_at`.
         trace: index of the trace.
         attribute: path inside the trace, such as `"y"` or `"marker.color"`.
         values: array `[positions, ...]`; row i is the attribute at position i.

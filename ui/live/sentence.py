@@ -11,7 +11,7 @@ from ui.live.channel import component
 
 @dataclass(frozen=True)
 class Follow:
-    """Values of one place in a sentence over all positions of one or more sliders.
+    """Values of one place in a sentence or a table over all positions of one or more sliders.
 
     Attributes:
         topics: keys of the sliders, one for each dimension of `values`.
@@ -22,29 +22,50 @@ class Follow:
     values: Sequence[Any] | np.ndarray
 
 
+Moving = Follow | Sequence[Follow]
+"""What a place follows; of several `Follow`s the one counts whose slider moved last."""
+
+
 def live_sentence(
     text: str,
     *,
     key: str,
-    numbers: Mapping[str, Follow] | None = None,
+    numbers: Mapping[str, Moving] | None = None,
     step: str = "",
     pinned: str = "Pinned",
 ) -> None:
     """Show `text`; a place `{name}` follows the sliders of `numbers[name]`.
 
     `**bold**` is the only mark-up. Changes are announced politely to screen readers.
+
+    Raises:
+        ValueError: if a `Follow` has not one topic for each dimension of its values.
     """
-    places = {}
-    for name, follow in (numbers or {}).items():
-        values = np.asarray(follow.values)
-        if values.ndim != len(follow.topics):
-            raise ValueError(
-                f"numbers[{name!r}] has {values.ndim} dimensions for {len(follow.topics)} topics"
-            )
-        places[name] = {
-            "topics": list(follow.topics),
-            "shape": values.shape,
-            "values": values.ravel().tolist(),
-        }
+    places = {name: place(f"numbers[{name!r}]", moving) for name, moving in (numbers or {}).items()}
     data = {"text": text, "places": places, "step": step, "pinned": pinned}
     component("sentence")(data=data, key=key)
+
+
+def place(name: str, moving: Moving, rows: bool = False) -> list[dict[str, Any]]:
+    """A place as the browser takes it.
+
+    Args:
+        name: what errors call it.
+        rows: whether the values have one dimension more than topics.
+    """
+    follows = [moving] if isinstance(moving, Follow) else moving
+    return [_sent(name, follow, rows) for follow in follows]
+
+
+def _sent(name: str, follow: Follow, rows: bool) -> dict[str, Any]:
+    values = np.asarray(follow.values)
+    if values.ndim != len(follow.topics) + rows:
+        and_rows = " and the rows" if rows else ""
+        raise ValueError(
+            f"{name} has {values.ndim} dimensions for {len(follow.topics)} topics{and_rows}"
+        )
+    return {
+        "topics": list(follow.topics),
+        "shape": values.shape,
+        "values": values.ravel().tolist(),
+    }

@@ -84,13 +84,13 @@ function create(root) {
   let cancel = null;
   let topics = "";
   let unsubscribe = [];
-  const at = new Map();
+  const at = new Map(); // topics in the order in which they last moved
   const grip = createGrip(plot);
 
   function current() {
     const data = figure.data.map((trace) => ({ ...trace }));
-    for (const sweep of meta.sweeps) {
-      if (!at.has(sweep.topic)) continue;
+    const moved = [...at.keys()].flatMap((topic) => meta.sweeps.filter((s) => s.topic === topic));
+    for (const sweep of moved) {
       const trace = data[sweep.trace];
       const path = sweep.attribute.split(".");
       if (path.length > 1) trace[path[0]] = structuredClone(trace[path[0]] ?? {});
@@ -152,7 +152,7 @@ function create(root) {
     unsubscribe.forEach((off) => off());
     at.clear();
     unsubscribe = [...new Set(meta.sweeps.map((s) => s.topic))].map((topic) =>
-      subscribe(topic, (index) => { at.set(topic, index); if (P) draw(); }));
+      subscribe(topic, (index) => { at.delete(topic); at.set(topic, index); if (P) draw(); }));
     unsubscribe.push(
       subscribe(`pin:${meta.step}`, ({ pinned }) => {
         ghosts = pinned && figure ? current().map((trace, i) => ghostly(trace, plot._fullData?.[i] ?? {})) : [];

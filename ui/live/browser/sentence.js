@@ -1,4 +1,5 @@
 // One sentence with live numbers. Its places follow sliders; a pinned copy stays below.
+import { createPlaces } from "./places.js";
 import { element, piece, subscribe } from "./shared.js";
 
 function marked(text) {
@@ -11,21 +12,15 @@ function create(root) {
   const before = element("p", { className: "live-pinned", hidden: true });
   root.classList.add("live-sentence");
   root.append(now, before);
-  const at = new Map();
+  const places = createPlaces(draw);
   let data = null;
-  let followed = "";
-  let unsubscribe = [];
+  let followed = null;
+  let unfollow = null;
   let shown = null;
-
-  function value({ topics, shape, values }) {
-    const flat = topics.reduce((index, topic, i) =>
-      index * shape[i] + Math.min(at.get(topic) ?? 0, shape[i] - 1), 0);
-    return values[flat] ?? "";
-  }
 
   function text() {
     return data.text.replace(/\{(\w+)\}/g, (whole, name) =>
-      (name in data.places ? value(data.places[name]) : whole));
+      (name in data.places ? places.value(data.places[name]) : whole));
   }
 
   function draw() {
@@ -36,16 +31,14 @@ function create(root) {
   }
 
   function follow() {
-    const topics = [...new Set(Object.values(data.places).flatMap((place) => place.topics))];
-    const wanted = JSON.stringify([data.step, ...topics]);
-    if (wanted === followed) return;
-    followed = wanted;
-    unsubscribe.forEach((off) => off());
-    unsubscribe = topics.map((topic) => subscribe(topic, (index) => { at.set(topic, index); draw(); }));
-    unsubscribe.push(subscribe(`pin:${data.step}`, ({ pinned }) => {
+    places.follow(Object.values(data.places));
+    if (followed === data.step) return;
+    followed = data.step;
+    unfollow?.();
+    unfollow = subscribe(`pin:${data.step}`, ({ pinned }) => {
       before.hidden = !pinned;
       if (pinned) before.replaceChildren(`${data.pinned}: `, ...marked(text()));
-    }));
+    });
   }
 
   return {
@@ -54,7 +47,10 @@ function create(root) {
       follow();
       draw();
     },
-    destroy() { unsubscribe.forEach((off) => off()); },
+    destroy() {
+      places.destroy();
+      unfollow?.();
+    },
   };
 }
 

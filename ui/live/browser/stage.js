@@ -1,7 +1,7 @@
 // The stage: a photo under layers. Four canvases lie on top of one another, so that each is drawn
 // only when its own content changes: photo, ghost (what was pinned), layers, and what follows the
 // pointer. The hands (pointer and keyboard) are in stage_hands.js, the drawing in stage_paint.js.
-import { element, perFrame, piece, subscribe, theme, unpack } from "./shared.js";
+import { element, perFrame, piece, publish, subscribe, theme, unpack } from "./shared.js";
 import { hands } from "./stage_hands.js";
 import * as paint from "./stage_paint.js";
 import { savePicture } from "./stage_picture.js";
@@ -38,6 +38,9 @@ class Stage {
     this.selected = null;
     this.picked = null;
     this.pinned = null;
+    this.along = new Map(); // where the sliders stand that lead through the map shown
+    this.moved = null; // the one of them that moved last, later than what is pointed at
+    this.told = null;
     this.forget();
     this.serial = 0;
     this.answered = 0;
@@ -60,6 +63,7 @@ class Stage {
     this.request.cancel();
     clearTimeout(this.timer);
     clearTimeout(this.speaking);
+    clearTimeout(this.telling);
     this.picture?.close();
   }
 
@@ -88,6 +92,7 @@ class Stage {
   adopt(meta, arrays) {
     const before = this.meta;
     this.meta = meta;
+    const points = this.grid?.points_at;
     const other = before && (before.photo !== meta.photo || String(before.size) !== String(meta.size));
     if (!before) this.serial = meta.ack;
     if (other) this.ghost = null;
@@ -99,6 +104,7 @@ class Stage {
     const cells = this.grid ? this.grid.rows * this.grid.columns : 0;
     if (other || this.cell >= cells) this.forget();
     if (this.pinned >= cells) this.pinned = null;
+    if (this.grid?.points_at !== points) this.told = null;
     this.style = { ...meta.colours, ...theme(this.root) };
     this.follow();
     this.furnish();
@@ -132,6 +138,9 @@ class Stage {
       for (const topic of new Set([...layer.score_from ?? [], ...layer.score_below ?? []])) {
         listen(topic, (index) => { layer.at[topic] = index; this.refresh("scene", "top"); });
       }
+      for (const topic of Object.keys(layer.along ?? {})) {
+        listen(topic, (index) => this.goAlong(topic, index));
+      }
     }
     if (!this.meta.step) return;
     listen(`png:${this.meta.step}`, ({ name }) => savePicture(this, name));
@@ -139,6 +148,27 @@ class Stage {
       this.ghost = pinned ? this.frozen() : null;
       this.refresh("ghost");
     });
+  }
+
+  // A slider leads through the maps of the patch in question; what was pointed at is left.
+  goAlong(topic, index) {
+    const before = this.along.get(topic);
+    this.along.set(topic, index);
+    if (before === undefined || before === index) return;
+    this.moved = topic;
+    this.forget();
+    this.told = this.activeCell;
+    this.refresh("top");
+  }
+
+  // Tells other pieces whose map is shown, when the frame is out: theirs take longer.
+  tell() {
+    const { points_at: topic } = this.grid ?? {};
+    if (!topic || this.activeCell === null || this.activeCell === this.told) return;
+    this.told = this.activeCell;
+    this.moved = null;
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => publish(topic, this.told));
   }
 
   unfollow() {
@@ -220,12 +250,17 @@ class Stage {
 
   // The map of the patch that is pointed at, in the state that a slider has picked.
   patchState(layer) {
+    if (this.moved in layer.along) {
+      const [first, count] = layer.along[this.moved];
+      return first + place(this.along.get(this.moved), count);
+    }
     const cells = layer.rows * layer.columns;
-    return place(layer.row, layer.arrays.values.shape[0] / cells) * cells + this.activeCell;
+    return place(layer.row, layer.states / cells) * cells + this.activeCell;
   }
 
   get activeCell() {
-    return this.pinned ?? this.cell ?? this.grid?.cell ?? null;
+    const [first, second] = this.grid?.points_at ? [this.cell, this.pinned] : [this.pinned, this.cell];
+    return first ?? second ?? this.grid?.cell ?? null;
   }
 
   layer(name) {
@@ -320,6 +355,7 @@ class Stage {
     if (this.stale.has("scene")) this.paintScene(clear(scene), this.view);
     if (this.stale.has("top")) {
       if (!this.drag?.active) this.seek();
+      this.tell();
       const ctx = clear(this.top);
       this.paintTop(ctx, this.view);
       if (this.editing && this.boxes[this.selected]) {
@@ -360,7 +396,7 @@ class Stage {
       if (grid.kind === "patches") paint.paintHeat(ctx, view, grid, this.patchState(grid));
       else paint.paintCellBoxes(ctx, view, grid, cell, style);
     }
-    for (const one of new Set([this.cell ?? cell, cell])) {
+    for (const one of new Set([this.pinned ?? cell, this.cell ?? cell, cell])) {
       if (grid && one !== null) paint.paintCell(ctx, view, grid, one, one === this.pinned, style);
     }
     this.highlight(ctx, view, this.picked, { width: 3, fill: 0.12 }, style.chosen);

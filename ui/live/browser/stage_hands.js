@@ -14,7 +14,7 @@ export function hands(stage) {
     pointerdown: (event) => press(stage, event),
     pointermove: (event) => move(stage, event),
     pointerup: (event) => lift(stage, event),
-    pointercancel: () => drop(stage),
+    pointercancel: () => { drop(stage); leave(stage); },
     pointerleave: (event) => { if (event.pointerType !== "touch") leave(stage); },
     keydown: (event) => key(stage, event),
     blur: () => { if (stage.keyed) leave(stage); },
