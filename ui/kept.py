@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import streamlit as st
@@ -121,8 +122,7 @@ class _Key:
             self._hash.update(repr(value).encode())
         elif isinstance(value, torch.Tensor):
             self.plain = False
-            self._hash.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            self._hash.update(value.detach().cpu().numpy().tobytes())
+            self._hash.update(_digest(value))
         elif isinstance(value, torch.Generator):
             self.generators.append(value)
             self._hash.update(value.get_state().numpy().tobytes())
@@ -137,6 +137,28 @@ class _Key:
             for part in parts or ():
                 self._add(part)
             self._hash.update(b";")
+
+
+def _digest(tensor: Any) -> bytes:
+    """A tensor's type, shape and content, read once as long as nobody writes into it.
+
+    A transformer's queries and keys are 10 MB: reading them anew cost more than what used them.
+    """
+    known = _digests().get(tensor)
+    if known is None or known[0] != tensor._version:
+        head = f"{tensor.dtype}{tuple(tensor.shape)}".encode()
+        content = tensor.detach().cpu().contiguous().numpy()
+        digest = hashlib.blake2b(content, digest_size=16)
+        digest.update(head)
+        known = _digests()[tensor] = (tensor._version, digest.digest())
+    return known[1]
+
+
+@cache
+def _digests() -> Any:
+    from torch.utils.weak import WeakTensorKeyDictionary
+
+    return WeakTensorKeyDictionary()
 
 
 def _parts(value: Any) -> list[Any] | None:

@@ -162,3 +162,24 @@ def test_an_error_is_not_kept(session) -> None:
         with pytest.raises(ZeroDivisionError):
             keep(slow, (2,), {}, failing)
     assert call(slow, 2)
+
+
+def test_a_tensor_that_was_written_into_is_another(session) -> None:
+    tensor = torch.zeros(3)
+    part = tensor[:2]
+    assert computed(slow, (tensor,), (tensor,)) == 1
+    part[0] = 1
+    assert computed(slow, (tensor,), (tensor,)) == 1
+    part[0] = 0
+    assert computed(slow, (tensor,)) == 0
+
+
+def test_a_tensor_is_read_once(session, monkeypatch) -> None:
+    tensor = torch.zeros(3)
+    assert computed(slow, (tensor,)) == 1
+
+    def unread(_tensor: Tensor) -> Tensor:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(Tensor, "detach", unread)
+    assert computed(slow, (tensor, 1), (Pair(tensor),)) == 2
