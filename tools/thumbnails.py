@@ -17,6 +17,7 @@ from tools.browser import ROOT, running_app, running_browser, settle
 from ui.catalogue import CONCEPTS, Concept
 
 SIZE = (640, 400)
+SCALE = 1.5  # device pixels per CSS pixel
 THUMBNAILS = ROOT / "assets" / "thumbnails"
 README = ROOT / "assets" / "readme" / "anchors_nms.webp"
 README_STEP = "suppression"
@@ -25,6 +26,11 @@ SQUARE_CORNERS = ".stage-frame, .stage-frame canvas { border-radius: 0 !importan
 DRAWN = """(picture) => picture.matches(".stage-frame")
     ? picture.querySelector(".stage-top").__stage.view
     : picture.querySelector(".main-svg")"""
+# The photo without its margin, whose colour is that of one theme.
+PHOTO = """(picture) => {
+    const { left, top, width, height } = picture.querySelector(".stage-top").__stage.view;
+    return [left, top, width - left, height - top];
+}"""
 DRAW_CHART = """async (plot, [width, height, color]) => {
     const layout = { ...plot.layout, font: { ...plot.layout.font, color, size: 18 } };
     const chart = { data: plot.data, layout };
@@ -34,7 +40,7 @@ DRAW_CHART = """async (plot, [width, height, color]) => {
 
 def open_concept(browser: Browser, server: str, concept: str) -> Page:
     view = {"width": 1280, "height": 910}
-    page = browser.new_page(viewport=view, device_scale_factor=1.5)
+    page = browser.new_page(viewport=view, device_scale_factor=SCALE)
     page.goto(f"{server}/{concept}?lang=en")
     return settle(page)
 
@@ -47,6 +53,7 @@ def thumbnail(page: Page, concept: Concept) -> Image.Image:
         return Image.open(io.BytesIO(base64.b64decode(drawn)))
     page.add_style_tag(content=SQUARE_CORNERS)
     shot = Image.open(io.BytesIO(picture.screenshot())).convert("RGB")
+    shot = shot.crop([round(SCALE * edge) for edge in picture.evaluate(PHOTO)])
     return ImageOps.fit(shot, SIZE, Image.Resampling.LANCZOS, bleed=0.004, centering=(0.5, 0))
 
 
