@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from explainers.attended_photo import Compared
 from explainers.attention_maps import CbamParts, Cost
 from explainers.models.selfie_segmentation import Gate
+from explainers.models.vit_s14 import VisionAttention
 from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores
 from figures.maps import percent, tiles
 from figures.plain import Figure
@@ -157,6 +159,28 @@ def place_tiles(parts: CbamParts, translate: Translate) -> Figure:
 # ---------------------------------------------------------------- three mechanisms
 
 
+MECHANISMS = ("se", "cbam", "non_local", "embedded_non_local")
+"""Kinds of attention whose costs `cost_table` compares."""
+
+
+def mechanism_layers(
+    found: Compared, extent: Extent, translate: Translate
+) -> dict[str, list[Layer]]:
+    """The features before, after SE and after CBAM, on one scale; what non-local attention mixes.
+
+    Returns:
+        The layers of each by its title.
+    """
+    _ = translate
+    high = float(found.strength[:3].max())
+    titles = _("Before"), "SE", "CBAM"
+    shown = {
+        title: strength_layers(strength, high, extent, _)
+        for title, strength in zip(titles, found.strength, strict=False)
+    }
+    return shown | {_("Non-local"): gathered_layers(found.weights, extent, _)}
+
+
 def strength_layers(
     strength: Tensor, high: float, extent: Extent, translate: Translate
 ) -> list[Layer]:
@@ -166,9 +190,7 @@ def strength_layers(
     return [HeatMap("strength", strength, 0.0, high or 1.0, "viridis", extent=extent, **options)]
 
 
-def gathered_layers(
-    weights: Tensor, extent: Extent, hint: str, translate: Translate
-) -> list[Layer]:
+def gathered_layers(weights: Tensor, extent: Extent, translate: Translate) -> list[Layer]:
     """What non-local attention mixes into the place pointed at: `[places, rows, columns]`."""
     _ = translate
     places, rows, columns = weights.shape
@@ -182,19 +204,24 @@ def gathered_layers(
         label=_("weight"),
         extent=extent,
         cell=places // 2,
-        hint=hint,
+        hint=_("Point at a place to see what is mixed into it."),
     )
     return [layer]
 
 
-def cost_table(
-    costs: Mapping[str, Cost], reach: Mapping[str, str], translate: Translate
-) -> dict[str, list[str]]:
-    """What each mechanism can re-weight, and what it costs."""
+def cost_table(costs: Mapping[str, Cost], translate: Translate) -> dict[str, list[str]]:
+    """What each of `MECHANISMS` can re-weight, and what it costs."""
     _ = translate
+    pairs = _("each place by all others")
+    told = {
+        "se": ("SE", _("channels")),
+        "cbam": ("CBAM", _("channels, then places")),
+        "non_local": (_("Non-local"), pairs),
+        "embedded_non_local": (_("Non-local, with weights"), pairs),
+    }
     return {
-        _("mechanism"): list(costs),
-        _("re-weights"): [reach[name] for name in costs],
+        _("mechanism"): [told[kind][0] for kind in costs],
+        _("re-weights"): [told[kind][1] for kind in costs],
         _("parameters"): [f"{cost.parameters:,}" for cost in costs.values()],
         _("multiply-adds"): [f"{cost.multiply_adds:,}" for cost in costs.values()],
     }
@@ -204,32 +231,30 @@ def cost_table(
 
 
 def patch_layers(
-    maps: PatchMaps, extent: Extent, cell: int, slider: str, hint: str, translate: Translate
+    maps: PatchMaps, extent: Extent, cell: int, slider: str, translate: Translate
 ) -> list[Layer]:
     """What the patch pointed at looks at, layer by layer."""
-    return [_attention(maps.patches, extent, cell, hint, translate, slider=slider)]
+    _ = translate
+    hint = _("Point at a patch to see what it looks at. Click to pin it.")
+    return [_attention(maps.patches, extent, cell, hint, _, slider=slider)]
 
 
 def weight_layers(
-    axes: Axes,
-    points_at: str,
-    grid: tuple[int, int],
-    extent: Extent,
-    cell: int,
-    hint: str,
-    translate: Translate,
+    axes: Axes, points_at: str, attended: VisionAttention, cell: int, translate: Translate
 ) -> list[Layer]:
     """What the patch pointed at looks at in one head of one layer, and along other axes.
 
     Args:
         points_at: the axis along the patches; the others are those of patch `cell`.
-        grid: rows and columns of patches.
     """
+    _ = translate
+    grid = attended.rows, attended.columns
     maps = {key: relative(found.weights[:, 1:].unflatten(1, grid)) for key, found in axes.items()}
     patches = maps.pop(points_at)
     along = {key: _bytes(values) for key, values in maps.items()}
+    hint = _("Point at a patch to see its scores. Click to pin it.")
     more = {"points_at": points_at, "along": along}
-    return [_attention(patches, extent, cell, hint, translate, **more)]
+    return [_attention(patches, attended.extent, cell, hint, _, **more)]
 
 
 def _attention(

@@ -148,15 +148,11 @@ def patches(step):
         maps = step.run(patch_attention.patch_maps, attended, None if head == "mean" else int(head))
     if look == "class":
         layers = figures.class_layers(maps, attended.extent, topic, _)
-        largest = maps.class_largest
-        seen = step.stage(photo, layers)
     else:
-        hint = _("Point at a patch to see what it looks at. Click to pin it.")
-        layers = figures.patch_layers(maps, attended.extent, middle, topic, hint, _)
-        seen = step.stage(photo, layers)
+        layers = figures.patch_layers(maps, attended.extent, middle, topic, _)
+    seen = step.stage(photo, layers)
     patch = seen.cell if seen.cell is not None else middle
-    if look != "class":
-        largest = maps.largest[:, patch]
+    largest = maps.class_largest if look == "class" else maps.largest[:, patch]
     step.fact(patches=attended.rows * attended.columns, patch=patch, largest=100 * largest[layer])
     step.says(
         rows=attended.rows,
@@ -198,9 +194,7 @@ def scores(step):
         by_head: step.run(patch_attention.patch_scores, attended, patch, layer, None),
     }
     left, right = step.sides(2)
-    hint = _("Point at a patch to see its scores. Click to pin it.")
-    layers = figures.weight_layers(axes, pointed, grid, attended.extent, patch, hint, _)
-    step.stage(photo, layers, place=left)
+    step.stage(photo, figures.weight_layers(axes, pointed, attended, patch, _), place=left)
     sweeps = [
         Sweep(topic, trace, "y", values)
         for topic, found in axes.items()
@@ -240,32 +234,20 @@ def compare(step):
     networks = [step.network("attended_mobilenet_v2", kind) for kind in ("se", "cbam")]
     found = step.run(compare_mechanisms, *networks, step.image(photo))
     extent = crop_box(photo.height, photo.width)
-    hint = _("Point at a place to see what is mixed into it.")
-    high = float(found.strength[:3].max())
-    shown = {
-        "before": figures.strength_layers(found.strength[0], high, extent, _),
-        "SE": figures.strength_layers(found.strength[1], high, extent, _),
-        "CBAM": figures.strength_layers(found.strength[2], high, extent, _),
-        "non-local": figures.gathered_layers(found.weights, extent, hint, _),
-    }
-    titles = {"before": _("Before"), "SE": "SE", "CBAM": "CBAM", "non-local": _("Non-local")}
-    for pair in (("before", "SE"), ("CBAM", "non-local")):
-        for side, name in zip(step.sides(2), pair, strict=True):
-            side.markdown(f"**{titles[name]}**")
-            step.stage(photo, shown[name], key=f"stage_{name}", place=side)
+    sides = [*step.sides(2), *step.sides(2)]
+    shown = figures.mechanism_layers(found, extent, _).items()
+    for number, (title, layers) in enumerate(shown):
+        side = sides[number]
+        side.markdown(f"**{title}**")
+        step.stage(photo, layers, key=f"stage_{number}", place=side)
     channels, (rows, columns) = len(found.se_gate), found.spatial_gate.shape
-    kinds = {"SE": "se", "CBAM": "cbam", _("Non-local"): "non_local"}
-    kinds[_("Non-local, with weights")] = "embedded_non_local"
     costs = {
-        name: step.run(explain.attention_cost, kind, channels, rows, columns)
-        for name, kind in kinds.items()
+        kind: step.run(explain.attention_cost, kind, channels, rows, columns)
+        for kind in figures.MECHANISMS
     }
-    pairs = _("each place by all others")
-    reaches = [_("channels"), _("channels, then places"), pairs, pairs]
-    reach = dict(zip(kinds, reaches, strict=True))
-    step.says(channels=channels, rows=rows, columns=columns, parameters=costs["CBAM"].parameters)
-    step.table(figures.cost_table(costs, reach, _), place=step.canvas)
-    step.fact(cbam_parameters=costs["CBAM"].parameters)
+    step.says(channels=channels, rows=rows, columns=columns, parameters=costs["cbam"].parameters)
+    step.table(figures.cost_table(costs, _), place=step.canvas)
+    step.fact(cbam_parameters=costs["cbam"].parameters)
     step.data(spatial_gate=found.spatial_gate)
 
 

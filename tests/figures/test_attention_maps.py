@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from explainers.attention_maps import CBAM, cbam_parts
+from explainers.attended_photo import Compared
+from explainers.attention_maps import CBAM, attention_cost, cbam_parts
 from explainers.models.selfie_segmentation import Gate
 from explainers.models.vit_s14 import VisionAttention
 from explainers.patch_attention import HeadMaps, PatchMaps, PatchScores, patch_scores
@@ -29,7 +30,7 @@ def maps(layers: int = 2, rows: int = 2, columns: int = 3) -> PatchMaps:
 
 def test_patches_are_sent_as_bytes_layer_by_layer():
     found = maps()
-    (layer,) = figures.patch_layers(found, (0, 0, 60, 40), 4, "page.layer", "hint", str)
+    (layer,) = figures.patch_layers(found, (0, 0, 60, 40), 4, "page.layer", str)
     header, arrays = layer.encode((60, 40))
     assert arrays["values"].dtype == np.uint8
     assert arrays["values"].shape == (2 * 6, 2, 3)
@@ -93,15 +94,16 @@ def test_heads_are_drawn_each_on_its_own_scale():
     assert (figures.drawn_heads(found)[1, 4] == made.data[4].z).all()
 
 
-GRID = (2, 3)
+@pytest.fixture
+def attended() -> VisionAttention:
+    generator = torch.Generator().manual_seed(2)
+    queries, keys = (2 * torch.randn(12, 6, 7, 64, generator=generator) for _ in "qk")
+    return VisionAttention(torch.zeros(7, 384), queries, keys, 2, 3, (0.0, 0.0, 60.0, 40.0))
 
 
 @pytest.fixture
-def axes() -> dict[str, PatchScores]:
-    """Random queries and keys, seen through patch 4, layer 7, head 2."""
-    generator = torch.Generator().manual_seed(2)
-    queries, keys = (2 * torch.randn(12, 6, 7, 64, generator=generator) for _ in "qk")
-    attended = VisionAttention(torch.zeros(7, 384), queries, keys, *GRID, (0.0, 0.0, 60.0, 40.0))
+def axes(attended) -> dict[str, PatchScores]:
+    """Scores through patch 4, layer 7, head 2."""
     return {
         "patch": patch_scores(attended, None, 7, 2),
         "layer": patch_scores(attended, 4, None, 2),
@@ -141,8 +143,8 @@ def test_the_figure_ranks_the_tokens_of_the_query_shown(axes):
         assert_close(torch.tensor(trace.y), values)
 
 
-def test_every_patch_layer_and_head_has_its_map(axes):
-    (layer,) = figures.weight_layers(axes, "patch", GRID, (0, 0, 60, 40), 4, "hint", str)
+def test_every_patch_layer_and_head_has_its_map(axes, attended):
+    (layer,) = figures.weight_layers(axes, "patch", attended, 4, str)
     header, arrays = layer.encode((60, 40))
     assert (header["points_at"], header["cell"], header["states"]) == ("patch", 4, 6)
     assert header["along"] == {"layer": [6, 12], "head": [18, 6]}
@@ -193,8 +195,25 @@ def test_channel_paths_are_sorted_by_the_gate():
 
 
 def test_places_gather_from_all_places():
-    (layer,) = figures.gathered_layers(torch.full((4, 2, 2), 0.25), (0, 0, 9, 9), "hint", str)
+    (layer,) = figures.gathered_layers(torch.full((4, 2, 2), 0.25), (0, 0, 9, 9), str)
     header, arrays = layer.encode((9, 9))
     assert (header["cell"], arrays["values"].shape) == (2, (4, 2, 2))
     (strength,) = figures.strength_layers(torch.zeros(2, 2), 0.0, (0, 0, 9, 9), str)
     assert strength.encode((9, 9))[0]["high"] == 1
+
+
+def test_three_mechanisms_are_shown_on_one_scale():
+    strength = torch.arange(16.0).reshape(4, 2, 2)
+    gate, weights = torch.ones(5), torch.full((4, 2, 2), 0.25)
+    found = Compared(strength, gate, gate, torch.ones(2, 2), weights)
+    shown = figures.mechanism_layers(found, (0, 0, 9, 9), str)
+    assert list(shown) == ["Before", "SE", "CBAM", "Non-local"]
+    assert [layers[0].high for layers in shown.values()] == [11, 11, 11, 0.25]
+
+
+def test_costs_are_listed_for_every_mechanism():
+    costs = {kind: attention_cost(kind, 96, 14, 14) for kind in figures.MECHANISMS}
+    table = figures.cost_table(costs, str)
+    assert table["mechanism"] == ["SE", "CBAM", "Non-local", "Non-local, with weights"]
+    assert table["parameters"] == ["1,152", "1,250", "0", "18,432"]
+    assert {len(column) for column in table.values()} == {4}
