@@ -342,9 +342,11 @@ def network_layers(
     coarse = share.reshape(half, 2, half, 2).max(axis=(1, 3))
     shown = np.where(coarse > TWO_SIGMA, coarse, np.nan)
     label, look = _("Gradient, share of the largest"), {"hover": False}
+    edge = (crop[0], crop[3], *crop[2:])  # has its label at the bottom, far from the other one
+    read = {"labels": ["", _("read")], "dashed": True}
     return [
         HeatMap("gradient", shown, 0, 1, "magma", label, opacity=0.9, extent=crop),
-        Boxes("read", [crop], ("#FFFFFF",), labels=[_("read")], dashed=True, **look),
+        Boxes("read", [crop, edge], ("#FFFFFF",), **read, **look),
         Boxes("theoretical", [theoretical], (THEORETICAL,), labels=[_("theoretical")], **look),
         Boxes("effective", [disc], (EFFECTIVE,), labels=[_("effective")], width=2.5, **look),
     ]

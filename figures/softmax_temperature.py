@@ -115,13 +115,13 @@ def entropy_curve(softened: Softened, at: int, translate: Translate) -> Figure:
         "showlegend": False,
     }
     place = {"xref": "paper", "showarrow": False, "font": {"size": 12}}
-    cold = _("T → 0: the largest takes all, entropy 0")
+    cold = _("T → 0: the largest<br>takes all, entropy 0")
     hot = _("T → ∞: all alike, entropy ln {count} = {most:.2f}")
     notes = [
         {
             "text": cold,
             "x": 0.01,
-            "y": 0.5 * most,
+            "y": 0.45 * most,
             "xanchor": "left",
             "yanchor": "bottom",
             **place,
@@ -243,7 +243,7 @@ def soft_label_matrix(matrix: Tensor, names: Sequence[str], translate: Translate
         "xgap": 1,
         "ygap": 1,
         "texttemplate": "%{z:.0%}",
-        "textfont": {"size": 11},
+        "textfont": {"size": 11, "color": "white", "shadow": "0 0 2px black, 0 0 2px black"},
         "colorbar": {"thickness": 10, "tickformat": ".0%", "outlinewidth": 0},
         "hovertemplate": "%{y} → %{x}: %{z:.1%}<extra></extra>",
     }

@@ -15,6 +15,7 @@ TRIPLES = {"2-2-2": [2, 2, 2], "1-2-5": [1, 2, 5], "1-2-9": [1, 2, 9], "2-4-8": 
 OTHERS = {"hdc": TRIPLES["1-2-5"], "dense": [1, 1, 1]}
 TURNS = {"1": [1], "2": [2], "1-2-5": [1, 2, 5]}
 DEPTHS = [1, 2, 4, 6, 9, 12, 16, 22, 30]
+DRAWS = 6
 RATES = {"l": [6, 12, 18, 24], "s": [2, 4, 8, 12], "v3": [6, 12, 18]}
 
 page = Page("receptive_field")
@@ -136,7 +137,7 @@ def effective(step):
     step.reset()
     dilations, options = random_network()
     layers = step.run(explain.cycle_layers, depth, dilations)
-    gradient = step.run(explain.effective_receptive_field, layers, **options)
+    gradient = step.run(explain.effective_receptive_field, layers, draws=DRAWS, **options)
     found = step.run(explain.effective_size, gradient)
     widest = explain.receptive_fields(explain.cycle_layers(DEPTHS[-1], dilations))[-1].size
     chart = figures.gradient_map(gradient, found * min(dilations), widest, _)
