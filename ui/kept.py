@@ -1,4 +1,4 @@
-"""Results of slow calls, kept so that a change repeats only what depends on it.
+"""What calls cost, and the results of slow ones, so that a change repeats only what depends on it.
 
 A step runs from its first line at every change. A call that has proved slow is not repeated while
 its arguments are equal, whoever made them: they are told apart by their content. What follows
@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -21,12 +22,15 @@ import streamlit as st
 SLOW = 0.005
 """Seconds of a processor's time; faster calls are repeated."""
 
+HEAVY = 0.05
+"""Seconds of a processor's time; slower calls wait in line with the networks. See `ui.queue`."""
+
 MOST_BYTES = 8 * 2**20
 """Room for one session's results, and for those of all visitors; the oldest go first."""
 
 _STATE = "kept.results"
 _PLAIN = (bool, int, float, str, bytes, type(None), Enum)
-_slow: set[str] = set()
+_costs: dict[str, float] = {}  # of each function's last computation, in seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +77,10 @@ def keep(
     compute: Callable[[], Any],
 ) -> Any:
     """The result of a call: the one kept for equal arguments, else what `compute` gives."""
-    name = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
     given = (arguments, dict(options))
-    key = _Key(function, given) if name in _slow else None
+    key = _Key(function, given) if cost(function) > SLOW else None
     if key is None or not key.known:
-        started = time.thread_time()
-        result = compute()
-        if time.thread_time() - started > SLOW:
-            _slow.add(name)
-        return result
+        return compute()
     results = _for_all if key.plain else st.session_state.setdefault(_STATE, Results())
     kept = results.get(key.digest)
     if kept is None:
@@ -93,6 +92,23 @@ def keep(
     for generator, state in zip(key.generators, kept.states, strict=True):
         generator.set_state(state)
     return kept.result
+
+
+def cost(function: Callable[..., Any]) -> float:
+    """Seconds of a processor's time that the function's last computation took; 0 before."""
+    return _costs.get(_name(function), 0.0)
+
+
+@contextmanager
+def measured(function: Callable[..., Any]) -> Iterator[None]:
+    """Take the time of the function's computation inside the `with` block."""
+    started = time.thread_time()
+    yield
+    _costs[_name(function)] = time.thread_time() - started
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', '')}"
 
 
 class _Key:

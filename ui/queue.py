@@ -1,8 +1,8 @@
 """Heavy work waits in line, so that many visitors can share one machine.
 
-Heavy is what a network computes and a slice of a live training. All of it together gets at most
-half of the machine's processors: `PLACES` computations at once, each with `THREADS` threads of
-torch. Everything else is light and never waits here.
+Heavy is what a network computes, a slice of a live training, and a call that has proved slow (see
+`ui.kept`). All of it together gets at most half of the machine's processors: `PLACES` computations
+at once, each with `THREADS` threads of torch. Everything else is light and never waits here.
 """
 
 import os

@@ -13,7 +13,7 @@ from figures.stage import Layer
 from ui import chooser
 from ui.controls import Controls
 from ui.drawn import Box, DrawnBoxes
-from ui.kept import keep
+from ui.kept import HEAVY, cost, keep, measured
 from ui.language import translate as _
 from ui.live import stage as stages
 from ui.live.figure import FigureEvent, Grip, Sweep, live_figure
@@ -73,7 +73,7 @@ class Step(Controls):
         """
 
         def compute() -> Any:
-            with self._turn(*arguments, *options.values()):
+            with self._turn(function, *arguments, *options.values()), measured(function):
                 return run(function, *arguments, **options)
 
         result = keep(function, arguments, options, compute)
@@ -88,9 +88,10 @@ class Step(Controls):
         plain = map(_plain, (*arguments, *options.values()))
         place = (photo.digest, function.__module__, function.__name__, *plain)
         if place not in results:
-            with self._turn(*arguments, *options.values()):
+            with self._turn(function, *arguments, *options.values()):
                 if place not in results:  # the run before, ended by this one, may have got it
-                    results[place] = run(function, *arguments, **options)
+                    with measured(function):
+                        results[place] = run(function, *arguments, **options)
             while len(results) > _KEPT_RESULTS:
                 results.pop(next(iter(results)))
         results[place] = results.pop(place)  # the one used last is dropped last
@@ -145,11 +146,14 @@ class Step(Controls):
         self.recipe.record_states(function, arguments, options, states)
         return list(states)
 
-    def _turn(self, *arguments: Any) -> AbstractContextManager[None]:
-        """A place among the heavy computations, if a network is among the arguments."""
+    def _turn(self, function: Callable[..., Any], *arguments: Any) -> AbstractContextManager[None]:
+        """A place among the heavy computations, if this is one.
+
+        It is if a network is among the arguments, or if the last such call was slow.
+        """
         from torch.nn import Module
 
-        heavy = any(isinstance(argument, Module) for argument in arguments)
+        heavy = cost(function) > HEAVY or any(isinstance(a, Module) for a in arguments)
         return self._waiting.turn() if heavy else nullcontext()
 
     def network(self, name: str, *options: str) -> Any:

@@ -9,6 +9,7 @@ from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
 from tests.pages.conftest import complaints, facts
+from ui import kept, step
 from ui.photo import Photo
 from ui.queue import HEAVY, PLACES
 
@@ -62,8 +63,18 @@ def test_waiting_is_seen_and_gone_when_it_is_over(open_page, told, lang, line):
     assert HEAVY.length == 0
 
 
-def test_light_work_does_not_wait(open_page, told):
+def test_light_work_does_not_wait(open_page, told, monkeypatch):
+    monkeypatch.setattr(step, "HEAVY", 60.0)
     app = open_page("optimizers")
     assert told == []
     assert complaints(app) == []
     assert HEAVY.length == PLACES
+
+
+def test_what_has_proved_slow_waits(open_page, told, monkeypatch):
+    monkeypatch.setattr(step, "HEAVY", 60.0)
+    monkeypatch.setitem(kept._costs, "explainers.optimizers.race", 61.0)
+    app = open_page("optimizers")
+    assert told
+    assert complaints(app) == []
+    assert HEAVY.length == 0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ui import kept
-from ui.kept import Results, keep
+from ui.kept import Results, cost, keep, measured
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     state: dict[str, Any] = {}
     monkeypatch.setattr(st, "session_state", state)
     monkeypatch.setattr(kept, "_for_all", Results())
-    monkeypatch.setattr(kept, "_slow", set())
+    monkeypatch.setattr(kept, "_costs", {})
     return state
 
 
@@ -49,7 +49,11 @@ def fast(*arguments: Any) -> Pair:
 
 
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    return keep(function, arguments, options, lambda: function(*arguments, **options))
+    def compute() -> Any:
+        with measured(function):
+            return function(*arguments, **options)
+
+    return keep(function, arguments, options, compute)
 
 
 def computed(function: Callable[..., Any], *many: tuple[Any, ...]) -> int:
@@ -65,6 +69,15 @@ def test_a_slow_call_is_not_repeated(session) -> None:
     call(slow, 1)
     first = call(slow, 1, depth=2)
     assert call(slow, 1, depth=2) is first
+
+
+def test_a_call_costs_what_its_last_computation_took(session) -> None:
+    assert cost(slow) == 0
+    call(slow, 1)
+    assert kept.SLOW < cost(slow) < 10 * kept.SLOW
+    with measured(slow):
+        pass
+    assert cost(slow) < kept.SLOW
 
 
 def test_fast_calls_are_repeated(session) -> None:
