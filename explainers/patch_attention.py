@@ -12,7 +12,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from explainers.attention_maps import principal_colours, rollout_by_layer
+from explainers.attention_maps import (
+    mean_attention_distance,
+    principal_colours,
+    rollout_by_layer,
+)
 from explainers.models.vit_s14 import VisionAttention, attention_weights
 from explainers.softmax_temperature import entropy
 
@@ -234,6 +238,17 @@ def summarize_scores(scores: PatchScores, index: int) -> ScoreSummary:
         score_entropy=float(scores.entropy[index]),
         unscaled_entropy=float(scores.unscaled_entropy[index]),
     )
+
+
+def head_distances(attended: VisionAttention) -> Float[Tensor, "layers heads"]:
+    """How far, in patches, each head looks: `mean_attention_distance` of all attention.
+
+    >>> from explainers.models.vit_s14 import attend, vit_s14
+    >>> attended = attend(vit_s14(), torch.zeros(20, 30, 3, dtype=torch.uint8))
+    >>> head_distances(attended).shape
+    torch.Size([12, 6])
+    """
+    return mean_attention_distance(all_attention(attended), attended.rows, attended.columns)
 
 
 def patch_colours(attended: VisionAttention) -> Float[Tensor, "rows columns 3"]:

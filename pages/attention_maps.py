@@ -213,8 +213,7 @@ def scores(step):
 @page.step()
 def depth(step):
     attended = looked_at(step)
-    weights = step.run(patch_attention.all_attention, attended)
-    distances = step.run(explain.mean_attention_distance, weights, attended.rows, attended.columns)
+    distances = step.run(patch_attention.head_distances, attended)
     colours = step.run(patch_attention.patch_colours, attended)
     left, right = step.sides(2)
     step.figure(

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from explainers.models.vit_s14 import VisionAttention
 from explainers.patch_attention import (
     all_attention,
+    head_distances,
     head_maps,
     patch_maps,
     patch_scores,
@@ -49,6 +50,14 @@ def test_patch_maps_are_weights_over_their_largest(attended, oracle, head):
     assert_close(maps.patches.flatten(2).amax(dim=-1), torch.ones(LAYERS, TOKENS - 1))
     from_class = maps.class_token.flatten(1) * maps.class_largest[:, None]
     assert_close(from_class, weights[:, 0, 1:])
+
+
+def test_head_distances_are_measured_on_the_grid_of_patches(attended, oracle):
+    places = torch.cartesian_prod(torch.arange(ROWS), torch.arange(COLUMNS)).double()
+    apart = torch.cdist(places, places)
+    weights = oracle[:, :, 1:, 1:].double()
+    mean = (weights * apart).sum(dim=-1) / weights.sum(dim=-1)
+    assert_close(head_distances(attended), mean.mean(dim=-1).float())
 
 
 def test_head_maps_are_those_of_the_patch(attended, oracle):
