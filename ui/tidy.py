@@ -23,8 +23,7 @@ def start() -> threading.Thread:
 def _for_ever() -> None:
     while True:
         time.sleep(EVERY)
-        if exists():
-            forget_sessions()
+        forget_sessions()
         return_memory()
 
 
@@ -33,9 +32,11 @@ def forget_sessions() -> None:
 
     Streamlit does so by itself only when the next visitor comes or goes.
     """
-    sessions = get_instance()._session_mgr  # there is no public way
-    with sessions._storage_lock:
-        sessions._session_storage._cache.expire()
+    # There is no public way. Tests of pages run without a server, or beside one that stands in.
+    sessions = getattr(get_instance(), "_session_mgr", None) if exists() else None
+    if sessions is not None:
+        with sessions._storage_lock:
+            sessions._session_storage._cache.expire()
 
 
 def return_memory() -> None:

@@ -41,6 +41,14 @@ def test_sessions_are_dropped_once_they_have_expired(monkeypatch, seconds, left)
     storage = MemorySessionStorage(ttl_seconds=seconds)
     manager = WebsocketSessionManager(storage, Mock(), Mock(), Mock())
     storage.save(SessionInfo(client=None, session=SimpleNamespace(id="gone")))
+    monkeypatch.setattr(tidy, "exists", lambda: True)
     monkeypatch.setattr(tidy, "get_instance", lambda: SimpleNamespace(_session_mgr=manager))
     tidy.forget_sessions()
     assert len(storage._cache._data) == left
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_without_a_server_there_is_nothing_to_drop(monkeypatch, there):
+    monkeypatch.setattr(tidy, "exists", lambda: there)
+    monkeypatch.setattr(tidy, "get_instance", lambda: Mock(spec=["is_cached_message_hash"]))
+    tidy.forget_sessions()
