@@ -17,6 +17,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -25,6 +26,8 @@ from torch.nn import functional
 
 from explainers.boxes import Number
 from explainers.models.imagenet import imagenet_input
+
+Module = TypeVar("Module", bound=nn.Module)
 
 Box = tuple[int, int, int, int]
 """(x1, y1, x2, y2) in input pixels: a unit sees the pixels x1 <= x < x2, y1 <= y < y2."""
@@ -833,7 +836,7 @@ def untrained(
     True
     """
     generator = generator or torch.Generator(image.device).manual_seed(0)
-    copied = copy.deepcopy(features)
+    copied = _copied(features)
     with torch.no_grad():
         for module in copied.modules():
             if isinstance(module, nn.Conv2d):
@@ -846,6 +849,22 @@ def untrained(
                 module.train()
         copied(imagenet_input(image))
     return copied.eval()
+
+
+def _copied(module: Module) -> Module:
+    """The same network with tensors of its own; `copy.deepcopy` takes four times as long."""
+    made = copy.copy(module)
+    made._parameters = {
+        name: value if value is None else nn.Parameter(value.clone(), value.requires_grad)
+        for name, value in module._parameters.items()
+    }
+    made._buffers = {
+        name: value if value is None else value.clone() for name, value in module._buffers.items()
+    }
+    made._modules = {
+        name: part if part is None else _copied(part) for name, part in module._modules.items()
+    }
+    return made
 
 
 # ---------------------------------------------------------------- well-known stacks

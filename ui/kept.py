@@ -189,8 +189,12 @@ def _parts(value: Any) -> list[Any] | None:
 
 
 def _tensors(value: Any) -> Iterator[Any]:
+    import torch
+
     if hasattr(value, "nbytes"):
         yield value
+    elif isinstance(value, torch.nn.Module):
+        yield from value.state_dict().values()
     else:
         for part in _parts(value) or ():
             yield from _tensors(part)

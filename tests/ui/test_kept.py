@@ -166,6 +166,17 @@ def test_a_result_that_is_too_large_is_not_kept(session, monkeypatch) -> None:
     assert computed(slow, (1,), (1,)) == 2
 
 
+def slow_network(*arguments: Any) -> nn.Module:
+    slow(*arguments)
+    return nn.Linear(1, 1)
+
+
+@pytest.mark.parametrize(("room", "times"), [(8, 1), (7, 2)])
+def test_a_network_takes_the_room_of_its_weights(session, monkeypatch, room, times) -> None:
+    monkeypatch.setattr(kept, "MOST_BYTES", room)
+    assert computed(slow_network, (1,), (1,)) == times
+
+
 def test_an_error_is_not_kept(session) -> None:
     def failing() -> None:
         raise ZeroDivisionError
