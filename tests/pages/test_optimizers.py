@@ -27,7 +27,7 @@ def open_concept(open_page):
 
 def sentences(app) -> list[str]:
     """What is said at each step of the race, the longest list that a sentence holds."""
-    return pieces(app, "sentence")[0]["places"]["told"]["values"]
+    return pieces(app, "sentence")[0]["places"]["told"][0]["values"]
 
 
 # ---------------------------------------------------------------- the numbers on screen
