@@ -187,9 +187,9 @@ def patch_scores(
     """
     count = attended.queries.shape
     device = attended.queries.device
-    layers = _chosen("layer", layer, count[0]).to(device)
-    heads = _chosen("head", head, count[1]).to(device)
-    patches = _chosen("patch", patch, count[2] - 1).to(device)
+    layers = _chosen("layer", layer, count[0], device)
+    heads = _chosen("head", head, count[1], device)
+    patches = _chosen("patch", patch, count[2] - 1, device)
     queries = attended.queries[layers[:, None, None], heads[:, None], 1 + patches]
     keys = attended.keys[layers[:, None], heads]
     products = (queries @ keys.mT).flatten(0, 2)
@@ -267,12 +267,14 @@ def _root(attended: VisionAttention) -> float:
     return math.sqrt(attended.keys.shape[-1])
 
 
-def _chosen(name: str, index: int | None, count: int) -> Int[Tensor, "chosen"]:
+def _chosen(
+    name: str, index: int | None, count: int, device: torch.device
+) -> Int[Tensor, "chosen"]:
     """One of `count`, or all of them."""
     if index is None:
-        return torch.arange(count)
+        return torch.arange(count, device=device)
     _check(name, index, count)
-    return torch.tensor([index])
+    return torch.tensor([index], device=device)
 
 
 def _check(name: str, index: int, count: int) -> None:

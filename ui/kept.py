@@ -78,7 +78,8 @@ def keep(
 ) -> Any:
     """The result of a call: the one kept for equal arguments, else what `compute` gives."""
     given = (arguments, dict(options))
-    key = _Key(function, given) if cost(function) > SLOW else None
+    may_be_slow = _costs.get(_name(function), SLOW) >= SLOW
+    key = _Key(function, given) if may_be_slow else None
     if key is None or not key.known:
         return compute()
     results = _for_all if key.plain else st.session_state.setdefault(_STATE, Results())

@@ -66,7 +66,6 @@ def computed(function: Callable[..., Any], *many: tuple[Any, ...]) -> int:
 
 
 def test_a_slow_call_is_not_repeated(session) -> None:
-    call(slow, 1)
     first = call(slow, 1, depth=2)
     assert call(slow, 1, depth=2) is first
 
