@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 
+import numpy as np
 import pytest
 from PIL import Image, ImageStat
 
-from bench.client import Client, photo
+from bench.client import Client, packed_jpeg, photo
 from bench.load import FIRST, LIGHT, NETWORK, Answer, Visitor, measures, visit
 from tools.browser import running_app
+from ui.live.channel import pack
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,13 @@ def test_a_photo_has_its_visitors_colour(colour) -> None:
     assert len(data) > 50_000
     found = ImageStat.Stat(Image.open(BytesIO(data))).mean
     assert found == pytest.approx(colour, abs=3)
+
+
+def test_a_photo_is_told_from_numbers_that_look_like_one() -> None:
+    jpeg = photo((40, 65, 90))
+    numbers = np.frombuffer(b"\0" + jpeg[:7], np.uint8)
+    assert packed_jpeg(pack({}, {"value": numbers})) is None
+    assert packed_jpeg(pack({}, {"sent": "digest of a resource"})) is None
+    found = packed_jpeg(pack({}, {"first": numbers, "value": jpeg}))
+    assert found is not None
+    assert found.startswith(jpeg)
