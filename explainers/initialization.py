@@ -10,13 +10,15 @@ grows beyond them counts as infinite, and what fades stays at the lower one, so 
 its activations remain. No number here is ever NaN.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -253,18 +255,35 @@ def _drawn(
         return empty.fill_(1)
     if distribution == "uniform":
         return empty.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
-    normal = empty.normal_(generator=generator)
-    return normal if distribution == "normal" else _orthogonalized(normal)
+    if distribution == "normal":
+        return empty.normal_(generator=generator)
+    state = generator.get_state().numpy().tobytes()
+    orthogonal, after = _orthogonal_weights(tuple(shape), dtype, generator.device, state)
+    generator.set_state(after)
+    return orthogonal
 
 
-def _orthogonalized(normal: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Orthogonal rows, or columns where there are fewer of them, uniform over all such matrices."""
-    matrix = normal.flatten(1)
-    wide = len(matrix) < matrix.shape[1]
-    q, r = torch.linalg.qr(matrix.T if wide else matrix)
+@lru_cache(maxsize=256)
+def _orthogonal_weights(
+    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, state: bytes
+) -> tuple[Float[Tensor, "..."], UInt8[Tensor, "n"]]:
+    """Orthogonal rows, or columns where there are fewer of them, uniform over all such matrices.
+
+    Its decomposition takes ten times as long as all else that a layer needs, so the last layers
+    are kept: 67 MB if all of them are 256 wide.
+
+    Args:
+        state: of the generator that draws them; how it is left comes second.
+    """
+    generator = torch.Generator(device)
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    normal = torch.randn(shape, generator=generator, dtype=dtype, device=device).flatten(1)
+    wide = len(normal) < normal.shape[1]
+    q, r = torch.linalg.qr(normal.T if wide else normal)
     q = q * r.diagonal().sign()
-    orthogonal: Tensor = q.T if wide else q
-    return orthogonal.reshape(normal.shape) * math.sqrt(max(matrix.shape))
+    rows = q.T if wide else q
+    scaled = rows.reshape(shape) * math.sqrt(max(normal.shape))
+    return scaled, generator.get_state()
 
 
 # ---------------------------------------------------------------- signals through a network
@@ -518,20 +537,17 @@ def _follow(
     sizes = [[factor * weight_size(s, k, **options) for s in shapes] for k, factor in networks]
     _check_sizes(sizes)
     top = random_inputs(samples, width, generator, inputs.dtype).to(inputs.device)
-    chosen = ACTIVATIONS[activation]
-
-    def batch(distribution: str, members: Sequence[int]) -> dict[str, Tensor]:
-        drawn = [_drawn(s, distribution, generator, inputs.dtype) for s in shapes]
-        weights = [weight.to(inputs.device) for weight in drawn]
-        size = inputs.new_tensor([sizes[member] for member in members])
-        forward, slopes = _forward(inputs, weights, size, chosen, bins)
-        variance = torch.zeros_like(size) if distribution == "constant" else size.square()
-        back = _back(top, weights, size, slopes, bins)
-        return forward | back | {"weight_variance": variance}
-
-    rows = _in_batches([scheme for scheme, _ in networks], generator, batch)
+    groups = _by_distribution([scheme for scheme, _ in networks])
+    order = [member for members in groups.values() for member in members]
+    size = inputs.new_tensor([sizes[member] for member in order])
+    random = [SCHEMES[networks[member][0]].distribution != "constant" for member in order]
+    layers = _draw_layers(shapes, groups, generator, inputs)
+    forward, slopes = _forward(inputs, layers, size, ACTIVATIONS[activation], bins)
+    rows = forward | _back(top, layers, size, slopes, bins)
+    rows["weight_variance"] = size.square() * size.new_tensor(random)[:, None]
     fan_in = torch.tensor([fans(shape)[0] for shape in shapes], device=inputs.device)
-    return rows | {"fan_in": fan_in.expand(len(networks), depth)}
+    found = {name: _sorted(row, order) for name, row in rows.items()}
+    return found | {"fan_in": fan_in.expand(len(networks), depth)}
 
 
 def _fitted(options: Mapping[str, Any], activation: str) -> dict[str, Any]:
@@ -540,6 +556,33 @@ def _fitted(options: Mapping[str, Any], activation: str) -> dict[str, Any]:
         **options,
         "nonlinearity": fitting_nonlinearity(activation) if chosen is None else chosen,
     }
+
+
+Layer = Sequence[tuple[int, Float[Tensor, "width _"]]]
+"""The weights of one layer, each with the number of networks in a row that share it."""
+
+
+def _draw_layers(
+    shapes: Sequence[tuple[int, int]],
+    groups: Mapping[str, Sequence[int]],
+    generator: torch.Generator,
+    like: Tensor,
+) -> list[Layer]:
+    """Weights of every layer; the generator is in the same state for each distribution."""
+    state, drawn = generator.get_state(), []
+    for distribution, members in groups.items():
+        generator.set_state(state)
+        weights = (_drawn(shape, distribution, generator, like.dtype) for shape in shapes)
+        drawn.append([(len(members), weight.to(like.device)) for weight in weights])
+    return list(zip(*drawn, strict=True))
+
+
+def _by_distribution(schemes: Sequence[str]) -> dict[str, list[int]]:
+    """Indices of schemes that draw the same numbers."""
+    members: dict[str, list[int]] = {}
+    for index, scheme in enumerate(schemes):
+        members.setdefault(SCHEMES[scheme].distribution, []).append(index)
+    return members
 
 
 def _in_batches(
@@ -553,75 +596,130 @@ def _in_batches(
         batch: takes a distribution and the indices of its schemes, and returns their rows. The
             generator is in the same state each time.
     """
-    members: dict[str, list[int]] = {}
-    for index, scheme in enumerate(schemes):
-        members.setdefault(SCHEMES[scheme].distribution, []).append(index)
-    state, found = generator.get_state(), []
-    for distribution, indices in members.items():
+    groups, state, found = _by_distribution(schemes), generator.get_state(), []
+    for distribution, members in groups.items():
         generator.set_state(state)
-        found.append(batch(distribution, indices))
-    order = sorted(
-        range(len(schemes)), key=[i for own in members.values() for i in own].__getitem__
-    )
-    return {name: torch.cat([rows[name] for rows in found])[order] for name in found[0]}
+        found.append(batch(distribution, members))
+    order = [member for members in groups.values() for member in members]
+    return {name: _sorted(torch.cat([rows[name] for rows in found]), order) for name in found[0]}
+
+
+def _sorted(
+    rows: Shaped[Tensor, "rows *rest"], order: Sequence[int]
+) -> Shaped[Tensor, "rows *rest"]:
+    """Rows put where `order` says that they belong."""
+    return rows[sorted(range(len(order)), key=order.__getitem__)]
 
 
 def _forward(
     inputs: Float[Tensor, "n d"],
-    weights: Sequence[Float[Tensor, "width _"]],
+    layers: Sequence[Layer],
     sizes: Float[Tensor, "rows depth"],
     activation: Activation,
     bins: int,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Follow networks whose weights differ by factors alone, as rows of one batch.
+    """What is told of every layer on the way forward, and the slopes for the way back."""
+    found, slopes = [], []
+    for piece in _pieces(_activated(inputs, layers, sizes, activation)):
+        slopes += [slope for _y, _x, slope, _lost in piece]
+        found.append(_forward_numbers(*_together(piece), bins=bins))
+    numbers = _joined(found)
+    handed_on = numbers["activation_mean"].square() + numbers["activation_std"].square()
+    first = _mean(inputs.square()).expand(len(sizes), 1)
+    return numbers | {"input_square": torch.cat([first, handed_on[:, :-1]], dim=1)}, slopes
 
-    Returns what is told of every layer, and the slopes of every layer for the way back.
-    """
+
+def _activated(
+    inputs: Float[Tensor, "n d"],
+    layers: Sequence[Layer],
+    sizes: Float[Tensor, "rows depth"],
+    activation: Activation,
+) -> Iterator[tuple[Tensor, ...]]:
+    """Of each layer the sums, the activations, the slopes, and which rows have exploded."""
     x, lost = inputs.expand(len(sizes), *inputs.shape), _nothing_lost(sizes)
-    square = _mean(x.square())
-    layers, slopes = [], []
-    for weight, size in zip(weights, sizes.T, strict=True):
-        numbers = {"input_square": square}
-        y, beyond = _held(x @ weight.T, size)
+    for layer, size in zip(layers, sizes.T, strict=True):
+        y, beyond = _held(_products(x, layer), size)
         lost = lost | beyond
         x, slope = activation.with_slope(y)
-        mean, std = _moments(x)
-        mean, std = mean.masked_fill(lost, math.inf), std.masked_fill(lost, math.inf)
-        square = mean.square() + std.square()
-        numbers |= {
-            "sum_variance": _mean(y.square()).masked_fill(lost, math.inf),
-            "activation_std": std,
-            "activation_mean": mean,
-            "saturated": _mean(slope.abs().lt_(SATURATED)),
-        }
-        if bins:
-            zeros = (x == 0).sum(dim=(1, 2))
-            numbers["activation_histogram"] = _histogram(x, zeros, lost, bins)
-            numbers["zero_share"] = zeros / x[0].numel()
-        layers.append(numbers)
-        slopes.append(slope)
-    return _stacked(layers), slopes
+        yield y, x, slope, lost
+
+
+def _forward_numbers(
+    y: Tensor, x: Tensor, slope: Tensor, lost: Tensor, *, bins: int
+) -> dict[str, Tensor]:
+    mean, std = _moments(x.flatten(2))
+    numbers = {
+        "sum_variance": _mean(y.square()).masked_fill(lost, math.inf),
+        "activation_std": std.masked_fill(lost, math.inf),
+        "activation_mean": mean.masked_fill(lost, math.inf),
+        "saturated": _mean(slope.abs().lt_(SATURATED)),
+    }
+    if bins:
+        zeros = (x == 0).sum(dim=(2, 3))
+        numbers["activation_histogram"] = _histogram(x, zeros, lost, bins)
+        numbers["zero_share"] = zeros / x[0, 0].numel()
+    return numbers
 
 
 def _back(
     top: Float[Tensor, "n width"],
-    weights: Sequence[Float[Tensor, "width _"]],
+    layers: Sequence[Layer],
     sizes: Float[Tensor, "rows depth"],
     slopes: Sequence[Float[Tensor, "rows n width"]],
     bins: int,
 ) -> dict[str, Tensor]:
-    """Follow the gradient from the top down; what is told of every layer, the lowest first."""
+    """What is told of every layer on the gradient's way down; the lowest layer comes first."""
+    pieces = _pieces(_gradients(top, layers, sizes, slopes))
+    found = _joined([_gradient_numbers(*_together(piece), bins=bins) for piece in pieces])
+    return {name: numbers.flip(1) for name, numbers in found.items()}
+
+
+def _gradients(
+    top: Float[Tensor, "n width"],
+    layers: Sequence[Layer],
+    sizes: Float[Tensor, "rows depth"],
+    slopes: Sequence[Float[Tensor, "rows n width"]],
+) -> Iterator[tuple[Tensor, ...]]:
+    """From the top down what each layer is given, and which rows have exploded."""
     gradient, lost = top.expand(len(sizes), *top.shape), _nothing_lost(sizes)
-    layers = []
-    for weight, size, slope in reversed(list(zip(weights, sizes.T, slopes, strict=True))):
-        numbers = {"gradient_std": _moments(gradient)[1].masked_fill(lost, math.inf)}
-        if bins:
-            zeros = (gradient == 0).sum(dim=(1, 2))
-            numbers["gradient_histogram"] = _histogram(gradient, zeros, lost, bins)
-        layers.append(numbers)
-        gradient, beyond = _held((gradient * slope) @ weight, size)
+    for layer, size, slope in reversed(list(zip(layers, sizes.T, slopes, strict=True))):
+        yield gradient, lost
+        transposed = [(count, weight.T) for count, weight in layer]
+        gradient, beyond = _held(_products(gradient * slope, transposed), size)
         lost = lost | beyond
-    return _stacked(layers[::-1])
+
+
+def _gradient_numbers(gradient: Tensor, lost: Tensor, *, bins: int) -> dict[str, Tensor]:
+    numbers = {"gradient_std": _moments(gradient.flatten(2))[1].masked_fill(lost, math.inf)}
+    if bins:
+        zeros = (gradient == 0).sum(dim=(2, 3))
+        numbers["gradient_histogram"] = _histogram(gradient, zeros, lost, bins)
+    return numbers
+
+
+_AT_ONCE = 1 << 17
+"""Numbers that are looked at together: as many as stay in the caches."""
+
+
+def _pieces(layers: Iterator[tuple[Tensor, ...]]) -> Iterator[list[tuple[Tensor, ...]]]:
+    """Several layers at a time: a call for each one would take longer than its numbers."""
+    for first in layers:
+        more = max(0, _AT_ONCE // first[0].numel() - 1)
+        yield [first, *itertools.islice(layers, more)]
+
+
+def _together(layers: Sequence[tuple[Tensor, ...]]) -> list[Shaped[Tensor, "rows depth *rest"]]:
+    return [torch.stack(tensors, dim=1) for tensors in zip(*layers, strict=True)]
+
+
+def _joined(pieces: Sequence[Mapping[str, Tensor]]) -> dict[str, Shaped[Tensor, "rows depth *_"]]:
+    return {name: torch.cat([piece[name] for piece in pieces], dim=1) for name in pieces[0]}
+
+
+def _products(x: Float[Tensor, "rows n _"], layer: Layer) -> Float[Tensor, "rows n width"]:
+    """Each row times the weights of its group."""
+    parts = torch.split(x, [count for count, _weight in layer])
+    return torch.cat([p @ weight.T for p, (_n, weight) in zip(parts, layer, strict=True)])
 
 
 def _held(
@@ -642,15 +740,14 @@ def _nothing_lost(sizes: Float[Tensor, "rows depth"]) -> Bool[Tensor, "rows"]:
     return torch.zeros_like(sizes[:, 0], dtype=torch.bool)
 
 
-def _mean(x: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows"]:
-    return x.flatten(1).mean(dim=1)
+def _mean(x: Float[Tensor, "*rows n width"]) -> Float[Tensor, "*rows"]:
+    return x.flatten(-2).mean(dim=-1)
 
 
-def _moments(x: Float[Tensor, "rows *rest"]) -> tuple[Float[Tensor, "rows"], Float[Tensor, "rows"]]:
+def _moments(x: Float[Tensor, "*rows n"]) -> tuple[Float[Tensor, "*rows"], Float[Tensor, "*rows"]]:
     """Mean and standard deviation; torch's own `var_mean` takes ten times as long."""
-    x = x.flatten(1)
-    mean = x.mean(dim=1, keepdim=True)
-    return mean[:, 0], (x - mean).square().mean(dim=1).sqrt()
+    mean = x.mean(dim=-1, keepdim=True)
+    return mean[..., 0], (x - mean).square().mean(dim=-1).sqrt()
 
 
 def _stacked(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -658,16 +755,18 @@ def _stacked(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _histogram(
-    x: Float[Tensor, "rows n width"],
-    zeros: Int[Tensor, "rows"],
-    lost: Bool[Tensor, "rows"],
+    x: Float[Tensor, "rows depth n width"],
+    zeros: Int[Tensor, "rows depth"],
+    lost: Bool[Tensor, "rows depth"],
     bins: int,
-) -> Int[Tensor, "rows bins"]:
+) -> Int[Tensor, "rows depth bins"]:
     """Counts of what is not 0; what lies beyond the limit is put into the outermost bins."""
     limit = HISTOGRAM_LIMIT
-    counts = torch.stack([row.histc(bins, -limit, limit) for row in x.clamp(-limit, limit)])
-    counts[:, bins // 2] -= zeros
-    return counts.long().masked_fill(lost[:, None], 0)
+    layers = x.clamp(-limit, limit).flatten(0, 1)
+    counts = torch.stack([layer.histc(bins, -limit, limit) for layer in layers])
+    counts = counts.long().reshape(*zeros.shape, bins)
+    counts[..., bins // 2] -= zeros
+    return counts.masked_fill(lost[..., None], 0)
 
 
 @dataclass(frozen=True)
@@ -880,7 +979,7 @@ def photo_maps(
             y, beyond = _held(functional.conv2d(framed, weight), size)
             x, lost = chosen.formula(y, **chosen.parameters), lost | beyond
             if depth in depths:
-                std = _moments(x)[1].masked_fill(lost, math.inf)
+                std = _moments(x.flatten(1))[1].masked_fill(lost, math.inf)
                 seen[depth] = {"maps": _most_varied(x), "std": std}
         return _stacked([seen[depth] for depth in depths])
 

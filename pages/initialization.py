@@ -25,8 +25,9 @@ ACTIVATIONS = {
     "sigmoid": "sigmoid",
 }
 WIDTHS = [16, 32, 64, 128, 256]
-FEATURES, SAMPLES = 64, 64
-SWEPT = 1024  # activations of a layer at each gain: chance in them moves a size by 5 %
+FEATURES = 64
+SENT = 4096  # activations of a layer: enough for the histograms
+SWEPT = 1024  # of them at each gain: chance in them moves a size by 5 %
 GAINS = positions(0.05, 5.0, 20, "log")
 DEPTHS = [1, 5, 10, 20]
 TRAINED = [2, 4, 6, 8, 12, 16, 24]
@@ -49,8 +50,8 @@ def fact(step, **numbers):
     step.fact(**{name: n for name, n in numbers.items() if math.isfinite(n)})
 
 
-def inputs(step, samples=SAMPLES):
-    return step.run(explain.random_inputs, samples, FEATURES, seeded(1000))
+def inputs(step, width, activations=SENT):
+    return step.run(explain.random_inputs, activations // width, FEATURES, seeded(1000))
 
 
 @page.step(feeds=["all_at_once", "gain", "on_photo", "training"])
@@ -72,7 +73,7 @@ def layer_by_layer(step):
     step.number(_("Seed"), 0, 0, 999, key="seed")
     step.reset()
     options = {"width": width, "mode": mode}
-    x = inputs(step)
+    x = inputs(step, width)
     sent = step.run(explain.propagate, x, depth, scheme, activation, seeded(), **options)
     left, right = step.sides(2)
     step.figure(figures.activation_ridges(sent, _), key="activations", place=left)
@@ -94,7 +95,7 @@ def network():
 @page.step()
 def all_at_once(step):
     depth, activation, width = network()
-    x = inputs(step)
+    x = inputs(step, width)
     arguments = x, depth, activation, seeded()
     spread = step.once(photo, explain.compare_schemes, *arguments, width=width)
     forward = step.run(explain.fates, spread.activation_std)
@@ -116,7 +117,7 @@ def gain(step):
     factor = step.live_slider(_("Weights times"), GAINS, 1.0, key="gain", **played)
     layer = step.live_slider(_("Layer"), layers, min(2, depth), key="layer", **played)
     step.reset()
-    x, gains = inputs(step, SWEPT // width), torch.tensor(GAINS)
+    x, gains = inputs(step, width, SWEPT), torch.tensor(GAINS)
     scheme, at = page.value("scheme"), GAINS.index(factor)
     arguments = x, depth, scheme, activation, seeded(), gains, width
     sweep = step.once(photo, explain.sweep_gains, *arguments)

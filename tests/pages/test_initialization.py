@@ -37,8 +37,8 @@ def sentences(app):
 def test_what_arrives_at_both_ends(open_concept, scheme, activation):
     options = {"depth": "9", "width": "32", "seed": "5"}
     shown = facts(open_concept(scheme=scheme, activation=activation, **options), PAGE)
-    x, seed = random_inputs(64, 64, seeded(1005)), seeded(5)
-    top = torch.randn(64, 32, generator=seed)
+    x, seed = random_inputs(128, 64, seeded(1005)), seeded(5)
+    top = torch.randn(128, 32, generator=seed)
     x.requires_grad_()
     outputs = []
     for layer in range(9):
@@ -67,7 +67,7 @@ def test_the_default_shows_a_signal_that_dies(open_concept):
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_how_many_schemes_keep_signal_and_gradient(open_concept, activation):
     shown = facts(open_concept(activation=activation), PAGE)
-    inputs = random_inputs(64, 64, seeded(1000))
+    inputs = random_inputs(32, 64, seeded(1000))
     spread = compare_schemes(inputs, 50, activation, seeded(0), 128)
     forward, backward = fates(spread.activation_std), fates(spread.gradient_std, backward=True)
     lost = [forward.died, forward.exploded, backward.died, backward.exploded]
