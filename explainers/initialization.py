@@ -257,7 +257,7 @@ def _drawn(
         return empty.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
     if distribution == "normal":
         return empty.normal_(generator=generator)
-    state = generator.get_state().numpy().tobytes()
+    state = tuple(generator.get_state().view(torch.int64).tolist())
     orthogonal, after = _orthogonal_weights(tuple(shape), dtype, generator.device, state)
     generator.set_state(after)
     return orthogonal
@@ -265,7 +265,7 @@ def _drawn(
 
 @lru_cache(maxsize=256)
 def _orthogonal_weights(
-    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, state: bytes
+    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, state: tuple[int, ...]
 ) -> tuple[Float[Tensor, "..."], UInt8[Tensor, "n"]]:
     """Orthogonal rows, or columns where there are fewer of them, uniform over all such matrices.
 
@@ -276,7 +276,8 @@ def _orthogonal_weights(
         state: of the generator that draws them; how it is left comes second.
     """
     generator = torch.Generator(device)
-    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    words = generator.get_state().view(torch.int64).new_tensor(state)
+    generator.set_state(words.view(torch.uint8))
     normal = torch.randn(shape, generator=generator, dtype=dtype, device=device).flatten(1)
     wide = len(normal) < normal.shape[1]
     q, r = torch.linalg.qr(normal.T if wide else normal)
