@@ -39,7 +39,7 @@ def tuned(step, names):
     return found
 
 
-@page.step()
+@page.step
 def curves(step):
     classics = ["sigmoid", "tanh", "softplus"]
     smooth = ["relu", "swish", "gelu", "mish", "hard_swish"]
@@ -67,7 +67,7 @@ def curves(step):
     step.data(x=found[shown[0]].x, **values, **slopes)
 
 
-@page.step()
+@page.step
 def signal(step):
     unit = {"mean": 0.0, "spread": 1.0}
     presets = {_("Standard normal"): unit, _("Pushed to the left"): {"mean": -2.0, "spread": 1.0}}
@@ -93,7 +93,7 @@ def signal(step):
     step.data(**columns, zero=every.zero, saturated=every.saturated)
 
 
-@page.step()
+@page.step
 def picture(step):
     kinds = {"edges": _("Edges"), "network": _("MobileNetV2's first layer")}
     if step.choice(_("Convolution"), kinds, "edges", key="convolution") == "edges":
@@ -125,7 +125,7 @@ def picture(step):
     step.data(before=before, **afters)
 
 
-@page.step()
+@page.step
 def vanishing(step):
     default = ["sigmoid", "tanh", "relu", "gelu"]
     shown = step.several(_("Activations"), figures.NAMES, default, key="chains")
@@ -150,7 +150,7 @@ def vanishing(step):
     step.data(depth=DEPTHS, **{name: chain.gradient[:, 0] for name, chain in found.items()})
 
 
-@page.step()
+@page.step
 def dead(step):
     step.presets({_("A good rate"): {"rate": 0.01}, _("Far too high"): {"rate": 0.5}})
     rate = step.live_slider(_("Learning rate"), RATES, 0.5, key="rate")

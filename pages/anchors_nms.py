@@ -68,7 +68,7 @@ def candidates(step, least=0.0):
     return best.boxes, best.scores, told, best.classes if page.value("per_class") else None
 
 
-@page.step(feeds=["matching", "target"])
+@page.step
 def layout(step):
     one = {"layout": "grid", "stride": 16, "sizes": 3, "ratios": "three"}
     small, tall = {**one, "stride": 8, "size": 16}, {**one, "size": 32, "ratios": "tall"}
@@ -100,10 +100,10 @@ def layout(step):
     step.data(**dict(zip(("x1", "y1", "x2", "y2"), anchors.T, strict=True)))
 
 
-@page.step(feeds=["target"])
+@page.step
 def matching(step):
-    own, fed = samples.objects(photo), ["suppression", "replay", "soft"]
-    objects = step.boxes(photo, own or answers(step), key="objects", feeds=fed)
+    own = samples.objects(photo)
+    objects = step.boxes(photo, own or answers(step), key="objects")
     sets = {_("By hand"): lambda: own} if own else {}
     detector = {_("The detector's"): lambda: answers(step), _("None"): list}
     step.replace(objects, {**sets, **detector})
@@ -139,7 +139,7 @@ def matching(step):
     step.data(label=match.label, matched=match.matched, iou=match.iou)
 
 
-@page.step()
+@page.step
 def target(step):
     truth = torch.tensor(page.drawn("matching", "objects"), dtype=torch.float32).reshape(-1, 4)
     anchors, _grids = lay_out(step)
@@ -148,7 +148,7 @@ def target(step):
         return
     above, below = page.value("positive"), page.value("negative")
     match = step.run(explain.match_anchors, anchors, truth, above, min(below, above))
-    picked = min(int(page.facts["matching"]["picked"]), len(anchors) - 1)
+    picked = min(int(page.fact("matching", "picked")), len(anchors) - 1)
     number = int(match.matched[picked])
     anchor, box = anchors[picked], truth[number]
     step.stage(photo, figures.target_layers(anchor, box, str(number + 1), _), margin=0.1)
@@ -157,7 +157,7 @@ def target(step):
     step.table(figures.object_table(match, step.run(explain.positives_per_object, match), _))
 
 
-@page.step(feeds=["replay", "soft"])
+@page.step
 def suppression(step):
     kinds = {"detector": _("The SSD's"), "simulated": _("Simulated")}
     step.choice(_("Candidates"), kinds, "detector", key="source")
@@ -195,7 +195,7 @@ def suppression(step):
     step.data(iou_threshold=SHARES, survivors=left[:, at])
 
 
-@page.step()
+@page.step
 def replay(step):
     boxes, scores, names, classes = candidates(step, page.value("score"))
     if not len(boxes):
@@ -211,7 +211,7 @@ def replay(step):
     step.data(score=scores, removed_by=steps.removed_by, removed_iou=steps.removed_iou)
 
 
-@page.step()
+@page.step
 def soft(step):
     kinds = {"gaussian": _("Gaussian"), "linear": _("Linear")}
     method = step.choice(_("Decay"), kinds, "gaussian", key="decay")
@@ -240,7 +240,7 @@ def soft(step):
     step.data(score=scores, **after)
 
 
-@page.step()
+@page.step
 def worked(step):
     scale = (photo.width, photo.height) * 2
     default = [[n * side for n, side in zip(box, scale, strict=True)] for box in PAIR]

@@ -33,7 +33,7 @@ def looked_at(step):
     return step.once(photo, attend, step.network("vit_s14"), step.image(photo), whole)
 
 
-@page.step()
+@page.step
 def gates(step):
     block = step.choice(_("Block"), {n: n for n in gate_names()}, "enc.0", key="block", wide=True)
     options = {"live": False, "play": True, "ticks": {0.0: _("off"), 1.0: _("trained"), 2.0: "2"}}
@@ -73,7 +73,7 @@ def gates(step):
     step.data(gate=gate.gate)
 
 
-@page.step()
+@page.step
 def places(step):
     parts_of = {
         "both": _("Channels, then places"),
@@ -122,7 +122,7 @@ def middle_patch(attended):
     return attended.rows // 2 * attended.columns + attended.columns // 2
 
 
-@page.step(feeds=["scores", "depth"])
+@page.step
 def patches(step):
     step.presets(
         {
@@ -175,7 +175,7 @@ def along(told):
     return {n: [Follow([topic], values[n]) for topic, values in told.items()] for n in names}
 
 
-@page.step()
+@page.step
 def scores(step):
     options = {"live": False, "play": True}
     head = step.live_slider(_("Head"), range(1, 7), 1, key="score_head", **options) - 1
@@ -184,9 +184,8 @@ def scores(step):
     step.reset()
     attended = looked_at(step)
     grid = attended.rows, attended.columns
-    patch = step.pinned(photo, math.prod(grid))
-    if patch is None:
-        patch = min(int(page.facts["patches"]["patch"]), math.prod(grid) - 1)
+    pinned = [page.pinned(name, photo, math.prod(grid)) for name in ("scores", "patches")]
+    patch = next((p for p in pinned if p is not None), middle_patch(attended))
     pointed, by_layer, by_head = map(step.topic, ("score_patch", "score_layer", "score_head"))
     axes = {
         pointed: step.run(patch_attention.patch_scores, attended, None, layer, head),
@@ -210,7 +209,7 @@ def scores(step):
     step.data(product=found.products[layer], score=found.scores[layer], weight=found.weights[layer])
 
 
-@page.step()
+@page.step
 def depth(step):
     attended = looked_at(step)
     distances = step.run(patch_attention.head_distances, attended)
@@ -228,7 +227,7 @@ def depth(step):
     step.data(distance=distances)
 
 
-@page.step()
+@page.step
 def compare(step):
     networks = [step.network("attended_mobilenet_v2", kind) for kind in ("se", "cbam")]
     found = step.run(compare_mechanisms, *networks, step.image(photo))

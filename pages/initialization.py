@@ -54,7 +54,7 @@ def inputs(step, width, activations=SENT):
     return step.run(explain.random_inputs, activations // width, FEATURES, seeded(1000))
 
 
-@page.step(feeds=["all_at_once", "gain", "on_photo", "training"])
+@page.step
 def layer_by_layer(step):
     relu, tanh = {"activation": "relu"}, {"activation": "tanh"}
     fades = {_("Fades"): {"scheme": "xavier_normal", **relu}}
@@ -92,7 +92,7 @@ def network():
     return page.value("depth"), page.value("activation"), page.value("width")
 
 
-@page.step()
+@page.step
 def all_at_once(step):
     depth, activation, width = network()
     x = inputs(step, width)
@@ -110,7 +110,7 @@ def all_at_once(step):
     step.data(layer=range(1, depth + 1), **activations, **gradients)
 
 
-@page.step()
+@page.step
 def gain(step):
     depth, activation, width = network()
     layers, played = range(1, depth + 1), {"live": False, "play": True}
@@ -138,7 +138,7 @@ def gain(step):
     step.data(gain=GAINS, **ends)
 
 
-@page.step()
+@page.step
 def on_photo(step):
     kinds = {"alike": _("One for all"), "own": _("Each its own")}
     alike = step.choice(_("Colour scale"), kinds, "alike", key="scale") == "alike"
@@ -156,7 +156,7 @@ def on_photo(step):
     step.data(depth=DEPTHS, **dict(zip(ALL, found.std, strict=True)))
 
 
-@page.step()
+@page.step
 def training(step):
     depth = step.live_slider(_("Number of layers"), TRAINED, 12, key="layers", live=False)
     rate = step.live_slider(_("Learning rate"), RATES, 0.02, key="lr", live=False)

@@ -30,6 +30,7 @@ photo = chooser.current()
 
 def formula(step):
     """What the visitor has typed, kept in the session and in the address."""
+    page.follow("formula")
     asked = st.query_params.get("formula", EXAMPLE)[:500]
     return st.session_state.setdefault(step.topic("formula"), asked)
 
@@ -37,7 +38,7 @@ def formula(step):
 def formula_field(step):
     formula(step)
     label, key = _("Height, as an expression in x and y"), step.topic("formula")
-    options = {"on_change": step.rerun, "args": (["basins"],), "persist_state": "session"}
+    options = {"on_change": step.rerun, "args": ("formula",), "persist_state": "session"}
     with step.canvas:
         st.text_input(label, key=key, **options)
     say({"formula": unless_default(formula(step), EXAMPLE)})
@@ -88,7 +89,7 @@ def follow(topic, trace, points):
     return [Sweep(topic, trace, "x", x), Sweep(topic, trace, "y", y)]
 
 
-@page.step(feeds=["closeup"])
+@page.step
 def race(step):
     name = step.choice(_("Surface"), figures.surface_names(_), "beale", key="surface", wide=True)
     if name == "typed":
@@ -116,7 +117,7 @@ def race(step):
     step.data(step=steps, **dict(zip(ALL, heights, strict=True)))
 
 
-@page.step()
+@page.step
 def closeup(step):
     surface, ground = survey(step, page.value("surface"))
     if ground is None:
@@ -144,7 +145,7 @@ def closeup(step):
     step.data(x=details.points[:, 0], y=details.points[:, 1], height=details.height)
 
 
-@page.step()
+@page.step
 def basins(step):
     grounds = {**figures.surface_names(_), "typed": _("Typed in step 1")}
     name = step.choice(_("Surface"), grounds, "photo", key="where", wide=True)
@@ -179,7 +180,7 @@ def basins(step):
     step.says(**numbers)
 
 
-@page.step()
+@page.step
 def rates(step):
     condition = step.live_slider(_("Condition number"), CONDITIONS, 10, key="condition")
     degrees = {"0": _("along x and y"), "30": _("turned by 30°")}
@@ -200,7 +201,7 @@ def rates(step):
     step.data(rate=sweep.rates, **dict(zip(ALL, sweep.height, strict=True)))
 
 
-@page.step()
+@page.step
 def noise(step):
     factor, played = factor_slider(step, "scale"), {"live": False, "play": True}
     level = step.live_slider(_("Noise on the gradient"), LEVELS, 1.0, key="noise", **played)

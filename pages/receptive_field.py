@@ -47,7 +47,7 @@ def random_network():
     return TURNS[page.value("turn")], options
 
 
-@page.step(feeds=["on_photo"])
+@page.step
 def stack(step):
     last = {name: {"stack": name, "layer": len(PRESETS[name]) - 1} for name in PRESETS}
     step.presets({label: last[name] for name, label in figures.PRESETS.items()})
@@ -75,7 +75,7 @@ def stack(step):
     step.data(size=[field.size for field in fields], stride=[field.stride for field in fields])
 
 
-@page.step()
+@page.step
 def on_photo(step):
     layers = step.run(explain.read_stack, page.value("stack"))
     names = [layer.name for layer in layers]
@@ -101,7 +101,7 @@ def on_photo(step):
     step.fact(outside_percent=100 * outside)
 
 
-@page.step()
+@page.step
 def touch(step):
     sets = {label: {f"r{n}": r for n, r in enumerate(t, 1)} for label, t in TRIPLES.items()}
     step.presets(sets)
@@ -126,7 +126,7 @@ def touch(step):
     step.data(paths=counts)
 
 
-@page.step(feeds=["law"])
+@page.step
 def effective(step):
     depth = step.live_slider(_("Depth"), range(1, DEPTHS[-1] + 1), 20, key="depth", play=True)
     step.choice(_("Dilations in turn"), {name: name for name in TURNS}, "1", key="turn")
@@ -147,7 +147,7 @@ def effective(step):
     step.fact(theoretical_side=side, effective_side=found)
 
 
-@page.step()
+@page.step
 def law(step):
     dilations, options = random_network()
     sweep = step.run(explain.sweep_depth, DEPTHS, dilations, **options)
@@ -158,7 +158,7 @@ def law(step):
     step.data(**vars(sweep))
 
 
-@page.step()
+@page.step
 def trained(step):
     kinds = {"trained": _("after training"), "random": _("random")}
     kind = step.choice(_("Weights of MobileNetV2"), kinds, "trained", key="net")
@@ -178,7 +178,7 @@ def trained(step):
     step.fact(network_side=found)
 
 
-@page.step()
+@page.step
 def aspp(step):
     kinds = {name: joined(rates) for name, rates in RATES.items()}
     rates = RATES[step.choice(_("Rates"), kinds, "l", key="rates", wide=True)]

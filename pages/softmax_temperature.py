@@ -50,7 +50,7 @@ def logits_of(step, source):
     return found, CLASSES
 
 
-@page.step(feeds=["gradient"])
+@page.step
 def soften(step):
     cold, plain, soft = {"T": 0.05}, {"T": 1.0}, {"T": 4.0}
     step.presets({_("Hard decision"): cold, _("As trained"): plain, _("Soft targets"): soft})
@@ -95,7 +95,7 @@ def soften(step):
     )
 
 
-@page.step()
+@page.step
 def gradient(step):
     at = TEMPERATURES.index(temperature_slider(step, 4.0, "Tg"))
     step.reset()
@@ -114,7 +114,7 @@ def gradient(step):
     step.data(T=TEMPERATURES, soft=sweep.soft, limit=sweep.limit, scaled=sweep.scaled)
 
 
-@page.step()
+@page.step
 def dark_knowledge(step):
     at = TEMPERATURES.index(temperature_slider(step, 4.0, "Td"))
     step.reset()
@@ -142,7 +142,7 @@ def dark_knowledge(step):
     step.data(**dict(zip(FASHION, sweep[at].T, strict=True)))
 
 
-@page.step()
+@page.step
 def distil(step):
     step.presets(
         {

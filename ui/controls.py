@@ -1,6 +1,7 @@
 """The controls of a step: widgets that live in the session and in the URL."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -16,6 +17,7 @@ from ui.table import Format, editable_table
 _CHOICES = "controls.choices"
 _SAID = "controls.said"
 _DEFAULTS = "controls.defaults"
+_FOLLOWERS = "controls.followers"
 _LONGEST_TABLE = 1000
 
 
@@ -27,6 +29,11 @@ def value(topic: str) -> Any:
     return bars_values(topic) or slider_value(topic)
 
 
+def follow(topic: str, step: str) -> None:
+    """Remember that a step uses a control: it reruns when that is let go."""
+    st.session_state.setdefault(_FOLLOWERS, {}).setdefault(topic, {})[step] = None
+
+
 class Controls:
     """The controls of one step.
 
@@ -34,15 +41,13 @@ class Controls:
         page: the page's id; a control's full key is `page.key`.
         name: the step's name.
         place: where to draw.
-        feeds: names of the steps that use these controls; they rerun when one is let go.
     """
 
-    def __init__(self, page: str, name: str, place: Any, feeds: Sequence[str]) -> None:
+    def __init__(self, page: str, name: str, place: Any) -> None:
         self.id = f"{page}.{name}"
         self._page = page
         self._name = name
         self._place = place
-        self._feeds = list(feeds)
         self._answered: dict[str, int] = {}
         self._defaults = st.session_state.setdefault(_DEFAULTS, {}).setdefault(self.id, {})
         self._said = st.session_state.setdefault(_SAID, {}).setdefault(page, {})
@@ -72,7 +77,7 @@ class Controls:
                 query=key,
                 acknowledge=False,
                 strings=strings,
-                on_release=self.rerun,
+                on_release=partial(self.rerun, key),
                 **options,
             )
         self._answered[topic] = serial(topic)
@@ -86,8 +91,9 @@ class Controls:
         topic = self.topic(key)
         self._defaults[key] = list(default)
         with self._place:
+            release = partial(self.rerun, key)
             values = live_bars(
-                label, names, default, key=topic, query=key, on_release=self.rerun, **span
+                label, names, default, key=topic, query=key, on_release=release, **span
             )
         self._answered[topic] = bars_serial(topic)
         self._said[key] = None if values == list(default) else written_bars(values)
@@ -214,7 +220,7 @@ class Controls:
 
         def accept(changed: str) -> None:
             st.session_state[_CHOICES][name] = changed
-            self.rerun()
+            self.rerun(key)
 
         with place or self._place:
             editable_table(text, form, accept, key=name, label=label, add=add)
@@ -241,7 +247,7 @@ class Controls:
 
     def _replace(self, boxes: DrawnBoxes, replacement: Callable[[], Sequence[Box]]) -> None:
         boxes.set(replacement())
-        self.rerun(boxes.feeds)
+        self.rerun(boxes.key)
 
     def reset(self) -> None:
         """A button that sets every control of the step back, also those that are hidden now.
@@ -278,7 +284,7 @@ class Controls:
         chosen = st.session_state[self.topic(key)]
         if chosen not in (None, []):
             st.session_state[_CHOICES][self.topic(key)] = chosen
-        self.rerun()
+        self.rerun(key)
 
     def keep_address(self) -> None:
         """Let the address say what all controls of the page stand at.
@@ -289,12 +295,19 @@ class Controls:
         """
         say(self._said)
 
-    def rerun(self, more: Sequence[str] = ()) -> None:
-        """In a callback: rerun this step, the steps that it feeds, and `more` of the page."""
-        fed = [*self._feeds, *more]
-        if fed:
-            names = [self._name, *fed]
-            st.rerun([f"{self._page}.{name}.step" for name in dict.fromkeys(names)])
+    def rerun(self, *keys: str) -> None:
+        """In a callback: rerun this step and those that follow one of the controls `keys`.
+
+        A step that follows what another one found reruns after it.
+        """
+        following = {self._name: None, **self._followers(keys)}
+        following |= self._followers(f"{name}.facts" for name in following)
+        if len(following) > 1:
+            st.rerun([f"{self._page}.{name}.step" for name in following])
+
+    def _followers(self, keys: Iterable[str]) -> dict[str, None]:
+        known = st.session_state.get(_FOLLOWERS, {})
+        return {name: None for key in keys for name in known.get(self.topic(key), ())}
 
     def _apply(self, values: Mapping[str, Any]) -> None:
         choices = st.session_state.get(_CHOICES, {})
@@ -306,4 +319,4 @@ class Controls:
                 set_bars(name, value)
             else:
                 move(name, value, key)
-        self.rerun()
+        self.rerun(*values)

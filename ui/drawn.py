@@ -22,7 +22,7 @@ class DrawnBoxes:
     Attributes:
         corners: the boxes now, whole pixels.
         revision: for `stage`; it changes when Python replaces the boxes.
-        feeds: names of the steps that use the boxes.
+        key: their name in the URL.
     """
 
     def __init__(
@@ -32,10 +32,8 @@ class DrawnBoxes:
         stage: str,
         photo: Photo,
         default: Sequence[Box],
-        feeds: Sequence[str] = (),
     ) -> None:
-        self.feeds = feeds
-        self._query = query
+        self.key = query
         self._photo = photo
         self._default = _whole(default)
         states = st.session_state.setdefault(_STATE, {})
@@ -61,7 +59,7 @@ class DrawnBoxes:
 
     def _asked(self) -> list[Box] | None:
         """The link's boxes on this photo, perhaps none at all; None if it says nothing of them."""
-        digest, dash, text = st.query_params.get(self._query, "")[:4000].partition("-")
+        digest, dash, text = st.query_params.get(self.key, "")[:4000].partition("-")
         if digest != self._photo.digest[:6] or not dash:
             return None
         found = [_BOX.fullmatch(part) for part in text.split("_")]

@@ -43,7 +43,6 @@ class Step(Controls):
         name: the step's name.
         section: its prose.
         facts: where the numbers on screen are collected.
-        feeds: see `Controls`.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Step(Controls):
         name: str,
         section: Section,
         facts: dict[str, float],
-        feeds: Sequence[str],
     ) -> None:
         self.recipe = Recipe()
         self._facts = facts
@@ -62,7 +60,7 @@ class Step(Controls):
         with st.container(key=f"step-{page}.{name}"):
             self._waiting = Waiting()
             controls, self.canvas = st.columns([1, 2.4], gap="large")
-        super().__init__(page, name, controls, feeds)
+        super().__init__(page, name, controls)
 
     # ------------------------------------------------------------------ computation
 
@@ -231,17 +229,8 @@ class Step(Controls):
                 step=self.id,
                 revision=drawn.revision if drawn else 0,
                 strings=_stage_strings(),
-                on_event=lambda: self.rerun(drawn.feeds if drawn else ()),
+                on_event=lambda: self.rerun(drawn.key if drawn else f"{self._name}.{key}"),
             )
-
-    def pinned(self, photo: Photo, cells: int, *, key: str = "stage") -> int | None:
-        """The cell pinned on a stage of this step, known before it is drawn; None for none.
-
-        Args:
-            cells: how many there are now.
-        """
-        event = stages.stage_event(f"{self.id}.{key}", (photo.width, photo.height))
-        return event.cell if event.cell is not None and event.cell < cells else None
 
     def boxes(
         self,
@@ -249,7 +238,6 @@ class Step(Controls):
         default: Sequence[Box],
         *,
         key: str,
-        feeds: Sequence[str] = (),
     ) -> DrawnBoxes:
         """The boxes that the visitor draws on the stage of this step, kept in the URL.
 
@@ -257,10 +245,9 @@ class Step(Controls):
             photo: what they are drawn on.
             default: corners to begin with.
             key: name in the URL.
-            feeds: names of the steps that use them; they rerun when the visitor is done.
         """
         name = f"{self.id}.{key}"
-        boxes = DrawnBoxes(name, key, f"{self.id}.stage", photo, default, feeds)
+        boxes = DrawnBoxes(name, key, f"{self.id}.stage", photo, default)
         self._said[key] = boxes.address
         return boxes
 

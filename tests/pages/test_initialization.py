@@ -13,6 +13,7 @@ from ui.text import load
 
 PAGE = "initialization"
 STEPS = ["layer_by_layer", "all_at_once", "gain", "on_photo", "training"]
+CONTROLS = ["scheme", "mode", "depth", "width", "activation", "seed"]
 
 
 @pytest.fixture
@@ -31,6 +32,19 @@ def seeded(seed):
 
 def sentences(app):
     return [piece["text"] for piece in pieces(app, "sentence")]
+
+
+def test_a_change_reruns_the_steps_that_use_it_and_no_others(open_concept):
+    followers = open_concept().session_state["controls.followers"]
+    using = {key: set(followers.get(f"{PAGE}.{key}", ())) - {"layer_by_layer"} for key in CONTROLS}
+    assert using == {
+        "scheme": {"gain"},
+        "mode": set(),
+        "depth": {"all_at_once", "gain"},
+        "width": {"all_at_once", "gain"},
+        "activation": set(STEPS[1:]),
+        "seed": set(STEPS[1:]),
+    }
 
 
 @pytest.mark.parametrize(("scheme", "activation"), [("xavier_normal", "relu"), ("normal", "tanh")])

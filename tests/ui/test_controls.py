@@ -18,7 +18,7 @@ def page() -> None:
 
     from ui.controls import Controls, value
 
-    controls = Controls("page", "step", st.container(), [])
+    controls = Controls("page", "step", st.container())
     controls.presets({"both": {"kind": "b", "size": 30, "seed": 7, "on": False}})
     kinds = {"a": "First kind", "b": "Second kind"}
     picked = {
@@ -133,6 +133,57 @@ def test_a_preset_sets_several_controls_and_the_link():
     assert Visit(**visit.link).picked == visit.picked
 
 
+def followed() -> None:
+    """Like `page`, where other steps follow its controls."""
+    import streamlit as st
+
+    from ui.controls import Controls, follow
+
+    follow("page.size", "second")
+    follow("page.seed", "second")
+    follow("page.seed", "third")
+    follow("page.third.facts", "fourth")
+    controls = Controls("page", "first", st.container())
+    controls.presets({"both": {"size": 30, "on": False}})
+    controls.live_slider("Size", [10, 20, 30], 20, key="size")
+    controls.number("Seed", 3, 0, 9, key="seed")
+    controls.switch("On", True, key="on")
+    controls.reset()
+
+
+@pytest.fixture
+def reran(monkeypatch) -> list[list[str]]:
+    """The steps that were asked to rerun, by interaction."""
+    asked: list[list[str]] = []
+    monkeypatch.setattr("ui.controls.st.rerun", asked.append)
+    return asked
+
+
+def test_a_change_reruns_the_steps_that_follow_it_and_what_follows_from_them(reran):
+    visit = Visit(followed)
+    visit.app.number_input(key="page.seed").set_value(5)
+    visit.run()
+    names = ["first", "second", "third", "fourth"]
+    assert reran == [[f"page.{name}.step" for name in names]]
+
+
+def test_a_change_that_nobody_follows_reruns_its_own_step_as_streamlit_does(reran):
+    visit = Visit(followed)
+    visit.app.toggle(key="page.on").set_value(False)
+    visit.run()
+    assert reran == []
+
+
+def test_a_preset_reruns_what_follows_its_controls_and_reset_what_follows_any(reran):
+    visit = Visit(followed)
+    visit.app.button(key="page.first.preset.both").click()
+    visit.run()
+    visit.app.button(key="page.first.reset").click()
+    visit.run()
+    steps = [f"page.{name}.step" for name in ("first", "second", "third", "fourth")]
+    assert reran == [steps[:2], steps]
+
+
 def test_reset_brings_back_the_defaults():
     visit = Visit(kind="b", wide="b", size="10", seed="9", on="0")
     visit.press("reset")
@@ -149,7 +200,7 @@ def several_page() -> None:
 
     from ui.controls import Controls, value
 
-    controls = Controls("page", "step", st.container(), [])
+    controls = Controls("page", "step", st.container())
     controls.presets({"last": {"kinds": ["c"]}})
     options = {"a": "First", "b": "Second", "c": "Third"}
     picked = controls.several("Kinds", options, ["c", "a"], key="kinds")

@@ -24,7 +24,7 @@ def write(rows):
     return "_".join(f"{row['a']}.{row['b']}" for row in rows)
 
 columns = {"a": Column("A", 80, 1, 31), "b": Column("B", 80, 0, 9), "sum": Column("Sum", 60)}
-step = Controls("page", "step", st.container(), [])
+step = Controls("page", "step", st.container())
 step.presets({"Preset": {"table": "9.9"}})
 form = Format(columns, read, write, most=4)
 st.text(step.editor("numbers", "1.2_3.4", form, key="table", add="Add"))

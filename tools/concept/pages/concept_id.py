@@ -10,7 +10,7 @@ page = Page("concept_id")
 photo = chooser.current()
 
 
-@page.step()
+@page.step
 def brightness(step):
     threshold = step.live_slider(_("Threshold"), range(explain.LEVELS), 128, key="threshold")
     step.reset()
