@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -35,7 +36,8 @@ _AT_ONCE = 1 << 15
 # A rule takes a point, its slope, the learning rate, the number of the step from 1 on, and the
 # quantities of the step before, which are zeros before the first; it returns the quantities of
 # this step, the new "point" among them. All are elementwise. Products and quotients are taken in
-# torch.optim's own order: on a chaotic path another rounding soon leads elsewhere.
+# torch.optim's own order: on a chaotic path another rounding soon leads elsewhere. A race is ten
+# rules on a handful of numbers, where each operation costs the same: they are few.
 
 
 def _sgd(
@@ -73,9 +75,10 @@ def _adagrad(
 ) -> dict[str, Tensor]:
     """Duchi et al., 2011, figure 1, with diagonal matrices."""
     g = _with_decay(slope, point, weight_decay)
-    v = torch.addcmul(past["v"] + (initial_accumulator_value if t == 1 else 0), g, g)
-    rate = lr / (1 + (t - 1) * lr_decay)
-    return {"g": g, "v": v, "point": point + -rate * g / (v.sqrt() + eps)}
+    sum_before = past["v"] + initial_accumulator_value if t == 1 else past["v"]
+    v = torch.addcmul(sum_before, g, g)
+    rate = lr / (1 + (t - 1) * lr_decay) if lr_decay else lr
+    return {"g": g, "v": v, "point": _minus_quotient(point, rate * g, v.sqrt() + eps)}
 
 
 def _adadelta(
@@ -120,7 +123,7 @@ def _rmsprop(
         spread = torch.addcmul(v, m, m, value=-1).clamp(min=0)  # rounding may bring it below
     size = spread.sqrt() + eps
     if momentum == 0:
-        return {**now, "point": point + -lr * g / size}
+        return {**now, "point": _minus_quotient(point, lr * g, size)}
     velocity = momentum * past["velocity"] + g / size
     new_point = torch.addcmul(point, lr, velocity, value=-1)
     return {**now, "velocity": velocity, "point": new_point}
@@ -153,8 +156,7 @@ def _adam(
     if decoupled_weight_decay:
         point = point * (1 - lr * weight_decay)
     size = v.sqrt() / correction2**0.5 + eps
-    new_point = point + -(lr / correction1) * m / size
-    return {**now, "m_hat": m / correction1, "v_hat": v / correction2, "point": new_point}
+    return {**now, "point": _minus_quotient(point, lr / correction1 * m, size)}
 
 
 def _nadam(
@@ -177,20 +179,20 @@ def _nadam(
     beta1, beta2 = betas
     g = slope if decoupled_weight_decay else _with_decay(slope, point, weight_decay)
     m, v = past["m"].lerp(g, 1 - beta1), _average_square(past["v"], g, beta2)
-    mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (k * momentum_decay)) for k in (t, t + 1))
+    mu, mu_next = (_nadam_momentum(k, beta1, momentum_decay) for k in (t, t + 1))
     ones = torch.ones((), dtype=torch.get_default_dtype(), device=point.device)
     product = (ones if t == 1 else past["product"]) * mu
     until_now = product.to(point)
-    until_next = until_now * mu_next
-    v_hat = v / (1 - beta2**t)
-    size = v_hat.sqrt() + eps
+    size = (v / (1 - beta2**t)).sqrt() + eps
     if decoupled_weight_decay:
         point = point * (1 - lr * weight_decay)
-    point = point + -lr * (1 - mu) / (1 - until_now) * g / size
-    point = point + -lr * mu_next / (1 - until_next) * m / size
-    m_hat = (1 - mu) / (1 - until_now) * g + mu_next / (1 - until_next) * m
-    now = {"g": g, "m": m, "v": v, "product": product}
-    return {**now, "m_hat": m_hat, "v_hat": v_hat, "point": point}
+    point = _minus_quotient(point, lr * (1 - mu) / (1 - until_now) * g, size)
+    point = _minus_quotient(point, lr * mu_next / (1 - until_now * mu_next) * m, size)
+    return {"g": g, "m": m, "v": v, "product": product, "point": point}
+
+
+def _nadam_momentum(t: int | Tensor, beta1: Number, momentum_decay: Number) -> Any:
+    return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
 
 
 def _with_decay(slope: Tensor, point: Tensor, weight_decay: Number) -> Tensor:
@@ -202,6 +204,39 @@ def _average_square(past: Tensor, values: Tensor, decay: Number) -> Tensor:
     return torch.addcmul(decay * past, values, values, value=1 - decay)
 
 
+def _minus_quotient(point: Tensor, above: Tensor, below: Tensor) -> Tensor:
+    return torch.addcdiv(point, above, below, value=-1)
+
+
+# ---------------------------------------------------------------- what is only told
+#
+# Corrected moments follow from the other quantities; the rules do without them. `values` are those
+# of every step [steps, 2], `t` the steps' numbers [steps, 1].
+
+
+def _adam_corrected(
+    values: Quantities, t: Tensor, *, betas: tuple[Number, Number], **_others: Hyper
+) -> dict[str, Tensor]:
+    beta1, beta2 = betas
+    v = values.get("v_max", values["v"])
+    return {"m_hat": values["m"] / (1 - beta1**t), "v_hat": v / (1 - beta2**t)}
+
+
+def _nadam_corrected(
+    values: Quantities,
+    t: Tensor,
+    *,
+    betas: tuple[Number, Number],
+    momentum_decay: Number,
+    **_others: Hyper,
+) -> dict[str, Tensor]:
+    beta1, beta2 = betas
+    mu, mu_next = (_nadam_momentum(k, beta1, momentum_decay) for k in (t, t + 1))
+    now, following = values["product"], values["product"] * mu_next
+    m_hat = (1 - mu) / (1 - now) * values["g"] + mu_next / (1 - following) * values["m"]
+    return {"m_hat": m_hat, "v_hat": values["v"] / (1 - beta2**t)}
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """A rule and what sets it apart from others that share it.
@@ -209,10 +244,12 @@ class Optimizer:
     Attributes:
         rule: one of the rules above.
         own: hyper-parameters that differ from the rule's defaults.
+        corrected: gives the corrected moments, for a rule that has them.
     """
 
     rule: Callable[..., dict[str, Tensor]]
     own: Mapping[str, Hyper]
+    corrected: Callable[..., dict[str, Tensor]] = lambda *_values, **_hyper: {}
 
     @property
     def hyper(self) -> dict[str, Hyper]:
@@ -233,10 +270,12 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adagrad": Optimizer(_adagrad, {}),
     "adadelta": Optimizer(_adadelta, {}),
     "rmsprop": Optimizer(_rmsprop, {}),
-    "adam": Optimizer(_adam, {}),
-    "adamw": Optimizer(_adam, {"weight_decay": 0.01, "decoupled_weight_decay": True}),
-    "nadam": Optimizer(_nadam, {}),
-    "amsgrad": Optimizer(_adam, {"amsgrad": True}),
+    "adam": Optimizer(_adam, {}, _adam_corrected),
+    "adamw": Optimizer(
+        _adam, {"weight_decay": 0.01, "decoupled_weight_decay": True}, _adam_corrected
+    ),
+    "nadam": Optimizer(_nadam, {}, _nadam_corrected),
+    "amsgrad": Optimizer(_adam, {"amsgrad": True}, _adam_corrected),
 }
 
 # ---------------------------------------------------------------- descents
@@ -481,10 +520,10 @@ def step_details(
     starts = start[None]
     racer = _racer(optimizer, lr, starts, hyper)
     rows = [now for _points, (now,) in _run(surface, [racer], starts, steps, noise=None)]
-    names = tuple(rows[0])
-    values = torch.stack(
-        [torch.stack([row[name].to(start).expand(1, 2)[0] for row in rows]) for name in names]
-    )
-    points = torch.cat([starts.detach(), values[names.index("point")]])
-    height = heights(surface, points)
-    return StepDetails(optimizer, float(lr), racer.hyper, points, height, names, values)
+    stacked = {name: torch.stack([row[name] for row in rows]).to(start) for name in rows[0]}
+    values = {name: rows.reshape(steps, -1).expand(-1, 2) for name, rows in stacked.items()}
+    t = torch.arange(1, steps + 1, dtype=start.dtype, device=start.device)[:, None]
+    values |= OPTIMIZERS[optimizer].corrected(values, t, **racer.hyper)
+    points = torch.cat([starts.detach(), values["point"]])
+    told = tuple(values), torch.stack(list(values.values()))
+    return StepDetails(optimizer, float(lr), racer.hyper, points, heights(surface, points), *told)

@@ -23,6 +23,7 @@ WINDOW: Window = ((-5, 5), (-5, 5))
 
 _MIDDLE = 50  # hundredths of the photo's sides
 _NEWTON_STEPS = 60
+_SHORTEST_STEP = 1e-12
 _MOST_MINIMA = 400
 
 
@@ -263,7 +264,7 @@ def local_minima(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Float[Tensor, "minima 2"]:
-    """Every local minimum inside a window, by rising height.
+    """Every local minimum inside a window, by rising height; equal ones by rising y, then x.
 
     From each point of a lattice that lies below its neighbours a damped Newton's method descends;
     of ends nearer to each other than the lattice's spacing the lowest stays. Minima as near as
@@ -288,21 +289,28 @@ def local_minima(
         height = function(points.reshape(-1, 2)).reshape(resolution, resolution)
     ends = _descend(function, points[1:-1, 1:-1][_below_neighbours(height)][:_MOST_MINIMA])
     ends = ends[inside(ends, window)]
-    ends = ends[function(ends).argsort()]
+    ends = ends[function(ends).round(decimals=9).argsort(stable=True)]
     spacing = points[1, 1] - points[0, 0]
     near = ((ends[:, None] - ends).abs() < spacing).all(dim=2)
     return ends[~near.tril(diagonal=-1).any(dim=1)]
 
 
 def _descend(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """Newton's method, damped more after each step that would lead up and less after others."""
+    """Newton's method, damped more after each step that would lead up and less after others.
+
+    It ends when all steps are short: at a minimum, or where damping has grown because nothing is
+    lower.
+    """
     damping = torch.ones_like(points[:, :1])
     height = function(points)
-    for _step in range(_NEWTON_STEPS):
+    for _count in range(_NEWTON_STEPS):
         slope, hessian = _slope_and_hessian(function, points)
         bent, axes = torch.linalg.eigh(hessian.nan_to_num(0.0, 0.0, 0.0))
         along = (axes.mT @ slope[:, :, None])[:, :, 0] / (bent.abs() + damping)
-        tried = points - (axes @ along[:, :, None])[:, :, 0]
+        step = (axes @ along[:, :, None])[:, :, 0]
+        if not (step.abs() > _SHORTEST_STEP).any():
+            break
+        tried = points - step
         tried_height = function(tried)
         down = (tried_height < height)[:, None]
         points = tried.where(down, points)
