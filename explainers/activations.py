@@ -148,7 +148,7 @@ class Activation:
         >>> ACTIVATIONS["tanh"].with_slope(torch.zeros(2))
         (tensor([0., 0.]), tensor([1., 1.]))
         """
-        return _with_slope(self.formula, x, self.parameters)
+        return _with_slope(self.formula, x, {})
 
     @property
     def parameters(self) -> dict[str, float]:

@@ -354,10 +354,14 @@ def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, list[list[str]]]
         "predicted": predicted,
         "measured": spread.sum_variance,
     }
-    return {
-        name: [[told(value) for value in row] for row in values.tolist()]
-        for name, values in numbers.items()
-    }
+    return {name: _told_each(values) for name, values in numbers.items()}
+
+
+def _told_each(values: Tensor) -> list[list[str]]:
+    """Every number as text; many of them are equal."""
+    distinct, places = values.unique(return_inverse=True)
+    words = list(map(told, distinct.tolist()))
+    return [[words[place] for place in row] for row in places.tolist()]
 
 
 def law_formula(law: VarianceLaw) -> str:
