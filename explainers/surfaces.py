@@ -101,7 +101,10 @@ def _rosenbrock(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _beale(x: Tensor, y: Tensor) -> Tensor:
-    return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
+    """(1.5 - x + xy)² + (2.25 - x + xy²)² + (2.625 - x + xy³)², its three terms in one batch."""
+    constants = x.new_tensor([1.5, 2.25, 2.625]).reshape(-1, *[1] * x.ndim)
+    powers = torch.stack([y, y * y, y * y * y])
+    return torch.addcmul(constants - x, x, powers).square().sum(dim=0)
 
 
 def _himmelblau(x: Tensor, y: Tensor) -> Tensor:
