@@ -60,7 +60,7 @@ COUNT = """(async (seconds, act) => {
     const figures = window.__figureFrames.length / moment;
     return { figures, stages: window.__stageFrames.length / moment };
 })"""
-DRAWN = """() => [...document.querySelectorAll(".live-plot")]
+DRAWN = """() => [...document.querySelectorAll(".live-plot:not([data-far])")]
     .every((plot) => plot.querySelector(".main-svg"))"""
 
 

@@ -47,6 +47,37 @@ def test_the_race_is_played_without_the_server(open_page, settled):
     assert "step=" not in page.url  # not let go yet
 
 
+def test_a_figure_far_below_is_drawn_when_it_comes_near_as_things_stand_then(open_page, settled):
+    page = settled(open_page(PAGE))
+    far = page.locator(f".st-key-step-{PAGE}-noise .live-plot").first
+    expect(far).to_have_attribute("data-far", "")
+    assert far.locator(".main-svg").count() == 0
+    keyed(page, "noise").get_by_role("slider").evaluate(
+        """(node) => {
+            node.value = node.max;
+            node.dispatchEvent(new Event("input", { bubbles: true }));
+        }"""
+    )
+    far.scroll_into_view_if_needed()
+    plot = plots(page, "noise").first
+    expect(far).not_to_have_attribute("data-far", "")
+    spread = "plot => Math.max(...plot.data[1].x) - Math.min(...plot.data[1].x)"
+    noisy = plot.evaluate(spread)
+    keyed(page, "noise").get_by_role("slider").press("Home")
+    page.wait_for_function(
+        f"([plot, before]) => ({spread})(plot) < before / 10", arg=[plot.element_handle(), noisy]
+    )
+
+
+def test_what_is_printed_has_every_figure(open_page, settled):
+    page = settled(open_page(PAGE))
+    far = page.locator(".live-plot[data-far]")
+    assert far.count() > 0
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(far).to_have_count(0)
+    expect(page.locator(".live-plot:not(:has(.main-svg))")).to_have_count(0)
+
+
 def test_a_click_on_the_map_is_a_new_start(open_page, settled):
     page = settled(open_page(PAGE))
     plot = plots(page, "race").first

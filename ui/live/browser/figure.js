@@ -67,6 +67,31 @@ function ghostly(trace, drawn) {
 
 const pause = () => new Promise((resolve) => { setTimeout(resolve); });
 
+// A figure is drawn when it is less than a fifth of a screen away: Plotly takes 10 to 50 ms for one, and
+// a change may redraw several further down. `come()` lets it be drawn wherever it is.
+function proximity(plot) {
+  let near = false;
+  let come = () => {};
+  const root = plot.closest("[data-testid=stMain]"); // what scrolls
+  const watch = new IntersectionObserver((entries) => {
+    near = entries.at(-1).isIntersecting;
+    if (near) come();
+  }, { root, rootMargin: "20% 0px" });
+  const print = () => come();
+  watch.observe(plot);
+  addEventListener("beforeprint", print);
+  return {
+    async near() {
+      if (near) return;
+      plot.dataset.far = "";
+      await new Promise((resolve) => { come = resolve; });
+      delete plot.dataset.far;
+    },
+    come: () => come(),
+    end() { watch.disconnect(); removeEventListener("beforeprint", print); },
+  };
+}
+
 function create(root) {
   const plot = element("div", { className: "live-plot" });
   root.classList.add("live-figure");
@@ -86,6 +111,8 @@ function create(root) {
   let unsubscribe = [];
   const at = new Map(); // topics in the order in which they last moved
   const grip = createGrip(plot);
+  const place = proximity(plot);
+  let drawn = null;
 
   function current() {
     const data = figure.data.map((trace) => ({ ...trace }));
@@ -99,9 +126,14 @@ function create(root) {
     return data;
   }
 
-  async function draw() {
+  function draw() {
     if (busy) { stale = true; return; }
     busy = true;
+    return drawn = redraw();
+  }
+
+  async function redraw() {
+    await place.near();
     do {
       stale = false;
       const layout = dressed(figure.layout, theme(root), meta.height);
@@ -159,6 +191,8 @@ function create(root) {
         if (P) draw();
       }),
       subscribe(`png:${meta.step}`, async ({ name }) => {
+        place.come();
+        await drawn;
         const layout = { ...plot.layout, paper_bgcolor: theme(root).background };
         const size = { width: plot.clientWidth, height: plot.clientHeight };
         const image = await P.toImage({ data: plot.data, layout }, { format: "png", scale: 2, ...size });
@@ -192,6 +226,7 @@ function create(root) {
       cancel?.();
       unsubscribe.forEach((off) => off());
       grip.destroy();
+      place.end();
       P?.purge(plot);
     },
   };
