@@ -14,7 +14,7 @@ from tools.browser import process_behind, running_app
 from ui.catalogue import CONCEPTS
 
 SETTLE = 3.0  # seconds that the server is left alone before it is looked at
-FORGET = 150.0  # Streamlit keeps a session for two minutes in case its visitor comes back
+FORGET = 200.0  # a session is kept for two minutes, and the server tidies up once a minute
 RERUN = ("activations", "activations.mean")
 
 
