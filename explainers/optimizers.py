@@ -9,7 +9,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -191,7 +190,7 @@ def _nadam(
     return {"g": g, "m": m, "v": v, "product": product, "point": point}
 
 
-def _nadam_momentum(t: int | Tensor, beta1: Number, momentum_decay: Number) -> Any:
+def _nadam_momentum(t: int, beta1: Number, momentum_decay: Number) -> float:
     return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
 
 
@@ -211,30 +210,40 @@ def _minus_quotient(point: Tensor, above: Tensor, below: Tensor) -> Tensor:
 # ---------------------------------------------------------------- what is only told
 #
 # Corrected moments follow from the other quantities; the rules do without them. `values` are those
-# of every step [steps, 2], `t` the steps' numbers [steps, 1].
+# of every step [steps, 2].
 
 
 def _adam_corrected(
-    values: Quantities, t: Tensor, *, betas: tuple[Number, Number], **_others: Hyper
+    values: Quantities, *, betas: tuple[Number, Number], **_others: Hyper
 ) -> dict[str, Tensor]:
     beta1, beta2 = betas
-    v = values.get("v_max", values["v"])
-    return {"m_hat": values["m"] / (1 - beta1**t), "v_hat": v / (1 - beta2**t)}
+    m, v = values["m"], values.get("v_max", values["v"])
+    return {
+        "m_hat": m / _each_step(m, lambda t: 1 - beta1**t),
+        "v_hat": v / _each_step(v, lambda t: 1 - beta2**t),
+    }
 
 
 def _nadam_corrected(
     values: Quantities,
-    t: Tensor,
     *,
     betas: tuple[Number, Number],
     momentum_decay: Number,
     **_others: Hyper,
 ) -> dict[str, Tensor]:
     beta1, beta2 = betas
-    mu, mu_next = (_nadam_momentum(k, beta1, momentum_decay) for k in (t, t + 1))
-    now, following = values["product"], values["product"] * mu_next
-    m_hat = (1 - mu) / (1 - now) * values["g"] + mu_next / (1 - following) * values["m"]
-    return {"m_hat": m_hat, "v_hat": values["v"] / (1 - beta2**t)}
+    g, m, v, now = (values[name] for name in ("g", "m", "v", "product"))
+    mu = _each_step(m, lambda t: _nadam_momentum(t, beta1, momentum_decay))
+    mu_next = _each_step(m, lambda t: _nadam_momentum(t + 1, beta1, momentum_decay))
+    return {
+        "m_hat": (1 - mu) / (1 - now) * g + mu_next / (1 - now * mu_next) * m,
+        "v_hat": v / _each_step(v, lambda t: 1 - beta2**t),
+    }
+
+
+def _each_step(values: Tensor, number: Callable[[int], float]) -> Float[Tensor, "steps 1"]:
+    """A number that depends on the step, for each of them from 1 on."""
+    return values.new_tensor([number(t) for t in range(1, len(values) + 1)])[:, None]
 
 
 @dataclass(frozen=True)
@@ -522,8 +531,7 @@ def step_details(
     rows = [now for _points, (now,) in _run(surface, [racer], starts, steps, noise=None)]
     stacked = {name: torch.stack([row[name] for row in rows]).to(start) for name in rows[0]}
     values = {name: rows.reshape(steps, -1).expand(-1, 2) for name, rows in stacked.items()}
-    t = torch.arange(1, steps + 1, dtype=start.dtype, device=start.device)[:, None]
-    values |= OPTIMIZERS[optimizer].corrected(values, t, **racer.hyper)
+    values |= OPTIMIZERS[optimizer].corrected(values, **racer.hyper)
     points = torch.cat([starts.detach(), values["point"]])
     told = tuple(values), torch.stack(list(values.values()))
     return StepDetails(optimizer, float(lr), racer.hyper, points, heights(surface, points), *told)
