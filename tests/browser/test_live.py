@@ -690,7 +690,7 @@ def test_other_settings_begin_a_training_anew_and_wait(open_page, settled) -> No
 
 
 def test_bars_report_while_they_are_dragged_and_stand_in_the_link(open_page, settled) -> None:
-    page = open_page("?case=upright")
+    page = settled(open_page("?case=upright"))
     expect(page.get_by_text("values [1.0, 0.0, -1.0]")).to_be_visible()
     box = page.get_by_role("slider", name="b", exact=True).bounding_box()
     x = box["x"] + box["width"] / 2
