@@ -17,6 +17,8 @@ def differences(figure: Figure) -> list[str]:
 
 
 def _differ(path: str, sent: Any, checked: Any) -> list[str]:
+    if sent == checked:
+        return []
     sent, checked = _decoded(sent), _decoded(checked)
     if isinstance(sent, Mapping) and isinstance(checked, Mapping):
         return [

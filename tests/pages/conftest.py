@@ -3,16 +3,18 @@
 AppTest shows no live piece, so what its controls stand at is noted as the page draws them.
 """
 
+import functools
 import json
 import math
 import re
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.state.query_params_proxy import QueryParamsProxy
 from streamlit.testing.v1 import AppTest
 
@@ -23,6 +25,7 @@ from tests.pages.numbers import GAPS_SAID, not_numbers, words
 from ui.address import written
 from ui.controls import Controls
 from ui.drawn import DrawnBoxes
+from ui.kept import Results
 from ui.photo import Photo
 from ui.step import Step
 
@@ -128,13 +131,22 @@ def few(options: list[Any]) -> list[Any]:
 
 
 @pytest.fixture(scope="session")
-def results() -> dict[Any, Any]:
-    """What networks said of photos: all visitors of the tests share it, to run each but once."""
-    return {}
+def results() -> dict[str, Any]:
+    """What networks said and slow calls gave, shared by all visitors: each runs but once."""
+    return {"step.results": {}, "kept.results": Results()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages_are_searched_once() -> Iterator[None]:
+    """Each AppTest looks for components in all installed packages."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", once)
+        yield
 
 
 @pytest.fixture
-def open_page(drawn: Drawn, results: dict[Any, Any]) -> Callable[..., AppTest]:
+def open_page(drawn: Drawn, results: dict[str, Any]) -> Callable[..., AppTest]:
     """Open a page as a new visitor who follows a link; `uploaded` is a photo chosen before."""
 
     def open_one(
@@ -143,7 +155,8 @@ def open_page(drawn: Drawn, results: dict[Any, Any]) -> Callable[..., AppTest]:
         drawn.forget()
         app = AppTest.from_file(APP, default_timeout=SECONDS)
         app.query_params.update({"lang": lang, **query})
-        app.session_state["step.results"] = results
+        for key, shared in results.items():
+            app.session_state[key] = shared
         if uploaded is not None:
             app.session_state["photo"] = uploaded
         if page:

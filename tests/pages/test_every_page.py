@@ -65,7 +65,7 @@ def test_a_page_opens_with_all_of_its_steps(open_page, drawn, page, lang):
 @pytest.mark.timeout(600)  # it opens the page dozens of times
 def test_a_page_opens_at_every_end_of_every_control(open_page, drawn, page):
     failed = {}
-    for query in links(open_page, drawn, page):
+    for query in links(drawn):
         said = complaints(open_page(page, **query))
         stands = {key: drawn.values.get(key) for key in query}
         if said or stands != query:
@@ -73,19 +73,19 @@ def test_a_page_opens_at_every_end_of_every_control(open_page, drawn, page):
     assert failed == {}
 
 
-def links(open_page, drawn, page: str) -> Iterator[dict[str, str]]:
+def links(drawn) -> Iterator[dict[str, str]]:
     """A link to both ends or all options of every control, those that only some options show too.
 
-    For a control that a choice brings out the link makes that choice too.
+    For a control that a choice brings out the link makes that choice too. Each is to be opened
+    before the next is asked for: what it shows decides which come later.
     """
     waiting, seen = [{}], set()
     while waiting:
         base = waiting.pop(0)
-        open_page(page, **base)
+        yield base
         new = {key: ends for key, ends in drawn.ends.items() if key not in seen}
         seen |= new.keys()
         waiting += [base | {key: end} for key, ends in new.items() for end in ends]
-        yield base
 
 
 @pytest.mark.timeout(600)

@@ -20,6 +20,12 @@ def unseen(digest: str) -> Photo:
 
 
 @pytest.fixture
+def results() -> dict[str, object]:
+    """A visitor for whom nothing has been computed yet."""
+    return {}
+
+
+@pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Others hold all places until the page has said that it waits; what it said."""
     notes: list[str] = []
