@@ -25,6 +25,7 @@ from explainers.surfaces import (
 )
 
 Hyper = Number | bool | tuple[Number, Number]
+Rate = float | Tensor
 Quantities = Mapping[str, Tensor]
 
 _AT_ONCE = 1 << 15
@@ -32,17 +33,18 @@ _AT_ONCE = 1 << 15
 
 # ---------------------------------------------------------------- the rules
 #
-# A rule takes a point, its slope, the learning rate, the number of the step from 1 on, and the
-# quantities of the step before, which are zeros before the first; it returns the quantities of
-# this step, the new "point" among them. All are elementwise. Products and quotients are taken in
-# torch.optim's own order: on a chaotic path another rounding soon leads elsewhere. A race is ten
-# rules on a handful of numbers, where each operation costs the same: they are few.
+# A rule takes a point, its slope, the learning rate (a number, or one for each point), the number
+# of the step from 1 on, and the quantities of the step before, which are zeros before the first; it
+# returns the quantities of this step, the new "point" among them. All are elementwise. Products and
+# quotients are taken in torch.optim's own order: on a chaotic path another rounding soon leads
+# elsewhere. A race is ten rules on a handful of numbers, where each operation costs the same: they
+# are few.
 
 
 def _sgd(
     point: Tensor,
     slope: Tensor,
-    lr: Tensor,
+    lr: Rate,
     t: int,
     past: Quantities,
     *,
@@ -54,16 +56,16 @@ def _sgd(
     """Polyak, 1964 (momentum); Sutskever et al., 2013, section 2 (Nesterov's)."""
     g = _with_decay(slope, point, weight_decay)
     if momentum == 0:
-        return {"g": g, "point": torch.addcmul(point, lr, g, value=-1)}
+        return {"g": g, "point": _minus(point, lr, g)}
     velocity = g if t == 1 else torch.add(momentum * past["velocity"], g, alpha=1 - dampening)
     direction = torch.add(g, velocity, alpha=momentum) if nesterov else velocity
-    return {"g": g, "velocity": velocity, "point": torch.addcmul(point, lr, direction, value=-1)}
+    return {"g": g, "velocity": velocity, "point": _minus(point, lr, direction)}
 
 
 def _adagrad(
     point: Tensor,
     slope: Tensor,
-    lr: Tensor,
+    lr: Rate,
     t: int,
     past: Quantities,
     *,
@@ -77,13 +79,13 @@ def _adagrad(
     sum_before = past["v"] + initial_accumulator_value if t == 1 else past["v"]
     v = torch.addcmul(sum_before, g, g)
     rate = lr / (1 + (t - 1) * lr_decay) if lr_decay else lr
-    return {"g": g, "v": v, "point": _minus_quotient(point, rate * g, v.sqrt() + eps)}
+    return {"g": g, "v": v, "point": _minus_quotient(point, rate, g, v.sqrt() + eps)}
 
 
 def _adadelta(
     point: Tensor,
     slope: Tensor,
-    lr: Tensor,
+    lr: Rate,
     t: int,
     past: Quantities,
     *,
@@ -96,14 +98,13 @@ def _adadelta(
     v = _average_square(past["v"], g, rho)
     delta = (past["u"] + eps).sqrt() / (v + eps).sqrt() * g
     u = _average_square(past["u"], delta, rho)
-    new_point = torch.addcmul(point, lr, delta, value=-1)
-    return {"g": g, "v": v, "delta": delta, "u": u, "point": new_point}
+    return {"g": g, "v": v, "delta": delta, "u": u, "point": _minus(point, lr, delta)}
 
 
 def _rmsprop(
     point: Tensor,
     slope: Tensor,
-    lr: Tensor,
+    lr: Rate,
     t: int,
     past: Quantities,
     *,
@@ -122,16 +123,15 @@ def _rmsprop(
         spread = torch.addcmul(v, m, m, value=-1).clamp(min=0)  # rounding may bring it below
     size = spread.sqrt() + eps
     if momentum == 0:
-        return {**now, "point": _minus_quotient(point, lr * g, size)}
+        return {**now, "point": _minus_quotient(point, lr, g, size)}
     velocity = momentum * past["velocity"] + g / size
-    new_point = torch.addcmul(point, lr, velocity, value=-1)
-    return {**now, "velocity": velocity, "point": new_point}
+    return {**now, "velocity": velocity, "point": _minus(point, lr, velocity)}
 
 
 def _adam(
     point: Tensor,
     slope: Tensor,
-    lr: Tensor,
+    lr: Rate,
     t: int,
     past: Quantities,
     *,
@@ -155,13 +155,13 @@ def _adam(
     if decoupled_weight_decay:
         point = point * (1 - lr * weight_decay)
     size = v.sqrt() / correction2**0.5 + eps
-    return {**now, "point": _minus_quotient(point, lr / correction1 * m, size)}
+    return {**now, "point": _minus_quotient(point, lr / correction1, m, size)}
 
 
 def _nadam(
     point: Tensor,
     slope: Tensor,
-    lr: Tensor,
+    lr: Rate,
     t: int,
     past: Quantities,
     *,
@@ -173,20 +173,20 @@ def _nadam(
 ) -> dict[str, Tensor]:
     """Dozat, 2016, with a momentum that grows towards β₁.
 
-    As in torch the product of the momenta has torch's default dtype, whatever that of the points.
+    As in torch the product of the momenta has torch's default dtype, whatever that of the points,
+    and what follows from it is a number of Python's.
     """
     beta1, beta2 = betas
     g = slope if decoupled_weight_decay else _with_decay(slope, point, weight_decay)
     m, v = past["m"].lerp(g, 1 - beta1), _average_square(past["v"], g, beta2)
     mu, mu_next = (_nadam_momentum(k, beta1, momentum_decay) for k in (t, t + 1))
-    ones = torch.ones((), dtype=torch.get_default_dtype(), device=point.device)
-    product = (ones if t == 1 else past["product"]) * mu
-    until_now = product.to(point)
+    product = (_one(point) if t == 1 else past["product"]) * mu
+    until_now = float(product)
     size = (v / (1 - beta2**t)).sqrt() + eps
     if decoupled_weight_decay:
         point = point * (1 - lr * weight_decay)
-    point = _minus_quotient(point, lr * (1 - mu) / (1 - until_now) * g, size)
-    point = _minus_quotient(point, lr * mu_next / (1 - until_now * mu_next) * m, size)
+    point = _minus_quotient(point, lr * (1 - mu) / (1 - until_now), g, size)
+    point = _minus_quotient(point, lr * mu_next / (1 - until_now * mu_next), m, size)
     return {"g": g, "m": m, "v": v, "product": product, "point": point}
 
 
@@ -203,8 +203,20 @@ def _average_square(past: Tensor, values: Tensor, decay: Number) -> Tensor:
     return torch.addcmul(decay * past, values, values, value=1 - decay)
 
 
-def _minus_quotient(point: Tensor, above: Tensor, below: Tensor) -> Tensor:
-    return torch.addcdiv(point, above, below, value=-1)
+def _one(point: Tensor) -> Tensor:
+    return torch.ones((), dtype=torch.get_default_dtype(), device=point.device)
+
+
+def _minus(point: Tensor, rate: Rate, direction: Tensor) -> Tensor:
+    if isinstance(rate, Tensor):
+        return torch.addcmul(point, rate, direction, value=-1)
+    return torch.sub(point, direction, alpha=rate)
+
+
+def _minus_quotient(point: Tensor, rate: Rate, above: Tensor, below: Tensor) -> Tensor:
+    if isinstance(rate, Tensor):
+        return torch.addcdiv(point, rate * above, below, value=-1)
+    return torch.addcdiv(point, above, below, value=-rate)
 
 
 # ---------------------------------------------------------------- what is only told
@@ -358,7 +370,7 @@ def race(
 @dataclass(frozen=True)
 class _Racer:
     rule: Callable[..., dict[str, Tensor]]
-    lr: Float[Tensor, "#n 1"]
+    lr: Rate
     hyper: Mapping[str, Hyper]
 
 
@@ -398,7 +410,8 @@ def _racer(name: str, lr: Number | Tensor, starts: Tensor, hyper: Mapping[str, H
     if not ((rates >= 0) & (rates < math.inf)).all():
         raise ValueError(f"lr is {lr}: finite rates from 0 on are needed")
     _check_hyper(name, optimizer.hyper, hyper)
-    return _Racer(optimizer.rule, rates.reshape(-1, 1), {**optimizer.hyper, **hyper})
+    rate = float(lr) if rates.numel() == 1 else rates[:, None]
+    return _Racer(optimizer.rule, rate, {**optimizer.hyper, **hyper})
 
 
 def _check_hyper(name: str, known: Mapping[str, Hyper], given: Mapping[str, Hyper]) -> None:
