@@ -1,11 +1,14 @@
 """Surfaces to descend: functions of two numbers with known minima, or typed by hand.
 
-A surface takes points `[..., 2]` and returns their heights `[...]`; autograd gives its slope.
+A surface takes points `[..., 2]` and returns their heights `[...]`; autograd gives its slope. The
+named ones know theirs in closed form, and autograd takes it from there: a descent computes hundreds
+of slopes one after the other, and following a height back costs three times as much.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -17,6 +20,8 @@ from explainers.expressions import ExpressionError, Reason, parse
 Number = int | float
 Window = tuple[tuple[Number, Number], tuple[Number, Number]]
 AnySurface = str | Callable[[Tensor], Tensor]
+Height = Callable[[Tensor, Tensor], Tensor]
+Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 WINDOW: Window = ((-5, 5), (-5, 5))
 """Of a surface that has none of its own."""
@@ -33,15 +38,17 @@ class Surface:
 
     Attributes:
         height: of x and y, elementwise.
+        slope: the derivatives of `height` with respect to x and y, if they are known.
         window: the part of the plane worth seeing: (lowest x, highest x), (lowest y, highest y).
         start: a point (x, y) from which the descent is worth seeing.
         minima: the points (x, y) of least height in the window, as far as they are known.
     """
 
-    height: Callable[[Tensor, Tensor], Tensor]
+    height: Height
     window: Window
     start: tuple[Number, Number]
     minima: tuple[tuple[Number, Number], ...] = ()
+    slope: Slope | None = None
 
     def __call__(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """The heights of points.
@@ -49,8 +56,9 @@ class Surface:
         >>> SURFACES["rosenbrock"](torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
         tensor([  0., 101.])
         """
-        x, y = points.unbind(-1)
-        return self.height(x, y)
+        if self.slope is None:
+            return self.height(*points.unbind(-1))
+        return _with_slope(self.height, self.slope, points)
 
 
 @dataclass(frozen=True)
@@ -88,31 +96,102 @@ class Quadratic:
         >>> Quadratic(10)(torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
         tensor([ 2., 20.])
         """
-        u, v = points.unbind(-1)
-        if self.degrees:
-            angle = math.radians(self.degrees)
-            cosine, sine = math.cos(angle), math.sin(angle)
-            u, v = cosine * u + sine * v, cosine * v - sine * u
+        return _with_slope(self.height, self.slope, points)
+
+    def height(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of x and y, elementwise."""
+        u, v = self._turned(x, y, 1)
         return (u**2 + self.condition_number * v**2) / 2
+
+    def slope(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivatives of `height` with respect to x and y."""
+        u, v = self._turned(x, y, 1)
+        return self._turned(u, self.condition_number * v, -1)
+
+    def _turned(self, x: Tensor, y: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+        """From x and y to u and v; with `sign` -1 from u and v to x and y."""
+        if not self.degrees:
+            return x, y
+        angle = sign * math.radians(self.degrees)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        return cosine * x + sine * y, cosine * y - sine * x
+
+
+def _slope(slope: Slope, points: Tensor) -> Tensor:
+    return torch.stack(slope(*points.unbind(-1)), dim=-1)
+
+
+class _WithSlope(torch.autograd.Function):
+    """Heights of points whose slope is known."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(height: Height, slope: Slope, points: Tensor) -> Tensor:
+        return height(*points.unbind(-1))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Height, Slope, Tensor], output: Tensor) -> None:
+        _height, ctx.slope, points = inputs
+        ctx.save_for_backward(points)
+
+    @staticmethod
+    def backward(ctx: Any, change: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, change[..., None] * _slope(ctx.slope, *ctx.saved_tensors)
+
+
+def _with_slope(height: Height, slope: Slope, points: Tensor) -> Tensor:
+    heights: Tensor = _WithSlope.apply(height, slope, points)  # type: ignore[no-untyped-call]
+    return heights
 
 
 def _rosenbrock(x: Tensor, y: Tensor) -> Tensor:
     return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
+def _rosenbrock_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    bend = 200 * (y - x * x)
+    return 2 * (x - 1) - 2 * x * bend, bend
+
+
 def _beale(x: Tensor, y: Tensor) -> Tensor:
-    """(1.5 - x + xy)² + (2.25 - x + xy²)² + (2.625 - x + xy³)², its three terms in one batch."""
-    constants = x.new_tensor([1.5, 2.25, 2.625]).reshape(-1, *[1] * x.ndim)
-    powers = torch.stack([y, y * y, y * y * y])
-    return torch.addcmul(constants - x, x, powers).square().sum(dim=0)
+    """(1.5 - x + xy)² + (2.25 - x + xy²)² + (2.625 - x + xy³)²."""
+    (a, _), (b, _), (c, _) = _beale_terms(x, y, y * y)
+    return a * a + b * b + c * c
+
+
+def _beale_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    square = y * y
+    (a, by_a), (b, by_b), (c, by_c) = _beale_terms(x, y, square)
+    along_x = torch.addcmul(torch.addcmul(a * by_a, b, by_b), c, by_c)
+    along_y = torch.addcmul(torch.addcmul(a, y, b, value=2), square, c, value=3)
+    return 2 * along_x, 2 * x * along_y
+
+
+def _beale_terms(x: Tensor, y: Tensor, square: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """What is squared, and its derivative with respect to x, for each power of y."""
+    factors = y - 1, square - 1, square * y - 1
+    constants = 1.5, 2.25, 2.625
+    return [
+        (x * factor + constant, factor) for factor, constant in zip(factors, constants, strict=True)
+    ]
 
 
 def _himmelblau(x: Tensor, y: Tensor) -> Tensor:
     return (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
 
 
+def _himmelblau_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    a, b = 2 * (x * x + y - 11), 2 * (x + y * y - 7)
+    return 2 * x * a + b, a + 2 * y * b
+
+
 def _saddle(x: Tensor, y: Tensor) -> Tensor:
     return x**2 + (y**2 - 1) ** 2
+
+
+def _saddle_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    return 2 * x, 4 * y * (y * y - 1)
 
 
 def _rastrigin(x: Tensor, y: Tensor) -> Tensor:
@@ -120,11 +199,25 @@ def _rastrigin(x: Tensor, y: Tensor) -> Tensor:
     return 20 + x**2 + y**2 - 10 * waves
 
 
+def _rastrigin_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    along_x, along_y = (2 * t + 20 * math.pi * torch.sin(2 * math.pi * t) for t in (x, y))
+    return along_x, along_y
+
+
 def _ackley(x: Tensor, y: Tensor) -> Tensor:
-    # This has slope 0 at the origin, where a square root would have none.
     distance = torch.complex(x, y).abs() / math.sqrt(2)
     waves = (torch.cos(2 * math.pi * x) + torch.cos(2 * math.pi * y)) / 2
     return 20 - 20 * torch.exp(-0.2 * distance) + (math.e - torch.exp(waves))
+
+
+def _ackley_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    point = torch.complex(x, y)
+    outwards = torch.sgn(point)  # 0 at the origin
+    steepness = math.sqrt(8) * torch.exp(-0.2 / math.sqrt(2) * point.abs())
+    waves = (torch.cos(2 * math.pi * x) + torch.cos(2 * math.pi * y)) / 2
+    swing = math.pi * torch.exp(waves)
+    along_x = steepness * outwards.real + swing * torch.sin(2 * math.pi * x)
+    return along_x, steepness * outwards.imag + swing * torch.sin(2 * math.pi * y)
 
 
 _HIMMELBLAU_MINIMA = (
@@ -138,22 +231,47 @@ SURFACES: dict[str, Surface | Quadratic] = {
     "quadratic": Quadratic(10),
     "ravine": Quadratic(100, degrees=30),
     "rosenbrock": Surface(
-        _rosenbrock, ((-2.0, 2.0), (-1.0, 3.0)), start=(-1.2, 1.0), minima=((1.0, 1.0),)
+        _rosenbrock,
+        ((-2.0, 2.0), (-1.0, 3.0)),
+        start=(-1.2, 1.0),
+        minima=((1.0, 1.0),),
+        slope=_rosenbrock_slope,
     ),
-    "beale": Surface(_beale, ((-1.0, 4.5), (-2.0, 2.0)), start=(0.6, 1.4), minima=((3.0, 0.5),)),
+    "beale": Surface(
+        _beale,
+        ((-1.0, 4.5), (-2.0, 2.0)),
+        start=(0.6, 1.4),
+        minima=((3.0, 0.5),),
+        slope=_beale_slope,
+    ),
     "himmelblau": Surface(
-        _himmelblau, ((-5.0, 5.0), (-5.0, 5.0)), start=(0.0, -1.0), minima=_HIMMELBLAU_MINIMA
+        _himmelblau,
+        ((-5.0, 5.0), (-5.0, 5.0)),
+        start=(0.0, -1.0),
+        minima=_HIMMELBLAU_MINIMA,
+        slope=_himmelblau_slope,
     ),
     "saddle": Surface(
         _saddle,
         ((-2.0, 2.0), (-2.0, 2.0)),
         start=(-1.6, 0.04),
         minima=((0.0, 1.0), (0.0, -1.0)),
+        slope=_saddle_slope,
     ),
     "rastrigin": Surface(
-        _rastrigin, ((-4.5, 4.5), (-4.5, 4.5)), start=(-3.4, 2.7), minima=((0.0, 0.0),)
+        _rastrigin,
+        ((-4.5, 4.5), (-4.5, 4.5)),
+        start=(-3.4, 2.7),
+        minima=((0.0, 0.0),),
+        slope=_rastrigin_slope,
     ),
-    "ackley": Surface(_ackley, ((-5.0, 5.0), (-5.0, 5.0)), start=(-3.4, 2.7), minima=((0.0, 0.0),)),
+    "ackley": Surface(
+        _ackley,
+        ((-5.0, 5.0), (-5.0, 5.0)),
+        start=(-3.4, 2.7),
+        minima=((0.0, 0.0),),
+        slope=_ackley_slope,
+    ),
 }
 """Surfaces by name.
 
@@ -197,14 +315,17 @@ def parse_expression(text: str, window: Window = WINDOW) -> Surface:
 
 
 def gradient(surface: AnySurface, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
-    """The slope of a surface at each point, by automatic differentiation.
+    """The slope of a surface at each point, in closed form or by automatic differentiation.
 
     >>> gradient("quadratic", torch.tensor([[1.0, 1.0]]))
     tensor([[ 1., 10.]])
     """
-    points = points.detach().requires_grad_()
+    function, points = find_surface(surface), points.detach()
+    if isinstance(function, Surface | Quadratic) and function.slope:
+        return _slope(function.slope, points)
+    points.requires_grad_()
     with torch.enable_grad():
-        total = find_surface(surface)(points).sum()
+        total = function(points).sum()
     slope: Tensor = torch.autograd.grad(total, points)[0]
     return slope
 

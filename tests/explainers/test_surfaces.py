@@ -117,6 +117,24 @@ class TestSlopes:
             difference = (function(points + shift) - function(points - shift)) / 2e-6
             assert_close(slope, difference, rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.parametrize("name", SURFACES)
+    def test_gradient_in_closed_form_is_autograds(self, name, dtype):
+        surface = SURFACES[name]
+        points = points_in(SQUARE).to(dtype).requires_grad_()
+        heights = surface.height(*points.unbind(-1))  # which knows nothing of the closed form
+        wanted = torch.autograd.grad(heights.sum(), points)[0]
+        tight = {"rtol": 1e-12, "atol": 1e-11} if dtype == torch.float64 else {}
+        assert_close(gradient(name, points), wanted, **tight)
+        assert torch.equal(
+            torch.autograd.grad(surface(points).sum(), points)[0], gradient(name, points)
+        )
+
+    @pytest.mark.parametrize("name", SURFACES)
+    def test_torchs_own_transforms_work(self, name):
+        points = points_in(SQUARE, 5)
+        slopes = torch.func.vmap(torch.func.grad(SURFACES[name]))(points)
+        assert_close(slopes, gradient(name, points))
+
     @pytest.mark.parametrize("name", [*SURFACES, "x**3 - sin(x*y) / 2 + exp(-y)"])
     def test_curvatures_by_finite_differences(self, name):
         points = points_in(SQUARE, 20)
