@@ -69,6 +69,24 @@ def test_a_figure_far_below_is_drawn_when_it_comes_near_as_things_stand_then(ope
     )
 
 
+def test_of_two_figures_the_first_is_seen_before_the_next_is_drawn(open_page, settled):
+    page = settled(open_page(PAGE))
+    plots(page, "race").evaluate_all(
+        """(plots) => {
+            window.noted = [];
+            const note = (what) => window.noted.push(what);
+            const watch = () => { note("frame"); requestAnimationFrame(watch); };
+            requestAnimationFrame(watch);
+            plots.forEach((plot, at) => plot.on("plotly_afterplot", () => note(at)));
+        }"""
+    )
+    keyed(page, "x").get_by_role("slider").press("ArrowRight")
+    page.wait_for_function("window.noted.includes(0) && window.noted.includes(1)")
+    noted = page.evaluate("window.noted")
+    first, second = sorted((noted.index(0), noted.index(1)))
+    assert "frame" in noted[first:second]
+
+
 def test_what_is_printed_has_every_figure(open_page, settled):
     page = settled(open_page(PAGE))
     far = page.locator(".live-plot[data-far]")

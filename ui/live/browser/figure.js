@@ -66,6 +66,15 @@ function ghostly(trace, drawn) {
 }
 
 const pause = () => new Promise((resolve) => { setTimeout(resolve); });
+const painted = () => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); });
+
+// Of several figures that the server changes at once each is seen before the next is drawn.
+let turn = Promise.resolve();
+function inTurn(work) {
+  const done = turn.then(work);
+  turn = done.then(painted, painted);
+  return done;
+}
 
 // A figure is drawn when it is less than a fifth of a screen away: Plotly takes 10 to 50 ms for one, and
 // a change may redraw several further down. `come()` lets it be drawn wherever it is.
@@ -81,6 +90,7 @@ function proximity(plot) {
   watch.observe(plot);
   addEventListener("beforeprint", print);
   return {
+    isNear: () => near,
     async near() {
       if (near) return;
       plot.dataset.far = "";
@@ -216,7 +226,7 @@ function create(root) {
         plotly(meta.plotly)
           .then((lib) => { P = lib; })
           .then(pause) // lets the step's answer reach its slider first: the server computes meanwhile
-          .then(draw)
+          .then(() => (place.isNear() ? inTurn(draw) : draw()))
           .then(() => grip.update(meta.grip))
           .then(listen)
           .catch(() => { if (!P) report("failed", true); });
