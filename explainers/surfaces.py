@@ -38,10 +38,10 @@ class Surface:
 
     Attributes:
         height: of x and y, elementwise.
-        slope: the derivatives of `height` with respect to x and y, if they are known.
         window: the part of the plane worth seeing: (lowest x, highest x), (lowest y, highest y).
         start: a point (x, y) from which the descent is worth seeing.
         minima: the points (x, y) of least height in the window, as far as they are known.
+        slope: the derivatives of `height` with respect to x and y, if they are known.
     """
 
     height: Height
