@@ -14,8 +14,9 @@ import resource
 import sys
 import time
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -106,19 +107,27 @@ class Visitor:
         return milliseconds is not None
 
 
-async def visit(address: str, count: int, seconds: float) -> list[Visitor]:
-    """Let `count` visitors come, stay together for `seconds`, and go."""
+async def visit(addresses: Sequence[str], count: int, seconds: float) -> list[Visitor]:
+    """Let `count` visitors come, stay together for `seconds`, and go.
+
+    Args:
+        addresses: of the replicas: who has come to one stays there.
+        count: of visitors, at most 64.
+        seconds: how long all of them are there.
+    """
     pages = [concept.id for concept in CONCEPTS]
     visitors: list[Visitor] = []
 
     async def come(number: int) -> None:
         await asyncio.sleep(number * PAUSE)
-        client = Client(address, pages[number % len(pages)], number)
+        page, address = pages[number % len(pages)], addresses[number % len(addresses)]
+        client = Client(address, page, number)
         visitor = Visitor(await opened.enter_async_context(client), number)
         visitors.append(visitor)
         await visitor.arrive()
 
-    for page in pages:  # before the first visitors torch and the networks are loaded
+    # Before the first visitors torch and the networks are loaded.
+    for address, page in product(addresses, pages):
         async with Client(address, page, 0) as first:
             await first.open(patience=60)
     async with AsyncExitStack() as opened:
@@ -158,24 +167,27 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
     parser.add_argument("--visitors", type=int, default=50, help="how many (50, at most 64)")
     parser.add_argument("--seconds", type=float, default=300, help="how long they stay (300)")
+    parser.add_argument("--replicas", type=int, default=1, help="processes that serve them (1)")
     options = parser.parse_args(arguments)
     with TemporaryDirectory() as folder:
         begun, busy = time.perf_counter(), os.getloadavg()
-        with running_app(Path(folder) / "app.log") as address:
-            visitors = asyncio.run(visit(address, options.visitors, options.seconds))
+        with ExitStack() as servers:
+            logs = [Path(folder) / f"{number}.log" for number in range(options.replicas)]
+            addresses = [servers.enter_context(running_app(log)) for log in logs]
+            visitors = asyncio.run(visit(addresses, options.visitors, options.seconds))
         took = time.perf_counter() - begun
     server = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = [
         *measures(visitors),
-        Measure("Processors that the server used", (server.ru_utime + server.ru_stime) / took, ""),
+        Measure("Processors that the servers used", (server.ru_utime + server.ru_stime) / took, ""),
         Measure("Processors that the visitors used", time.process_time() / took, ""),
-        Measure("Most memory of the server", server.ru_maxrss / 1024, "MB"),
+        Measure("Most memory of a server", server.ru_maxrss / 1024, "MB"),
     ]
     print(table(found))
     for error in {error for visitor in visitors for error in visitor.client.errors}:
         print(error)
     load = ", ".join(f"{value:.2f}" for value in busy)
-    print(f"{options.visitors} visitors, {options.seconds:g} s; load before: {load}")
+    print(f"{options.visitors} visitors, {options.replicas} replicas, {options.seconds:g} s; load before: {load}")
     RESULTS.parent.mkdir(exist_ok=True)
     results = {**vars(options), "load_before": busy, "measures": [asdict(m) for m in found]}
     RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")

@@ -22,7 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_three_visitors_are_answered_and_see_their_own_photos(server) -> None:
-    visitors = asyncio.run(visit(server, 3, 3))
+    visitors = asyncio.run(visit([server], 3, 3))
     assert len({visitor.client.page for visitor in visitors}) == 3
     for visitor in visitors:
         assert visitor.client.errors == []
