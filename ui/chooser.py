@@ -46,8 +46,9 @@ def notice() -> None:
         st.info(text, icon=":material/image:")
 
 
+@st.fragment
 def button(key: str) -> None:
-    """The button that opens the chooser."""
+    """The button that opens the chooser; the page is not run for that."""
     if st.button(_("Change photo"), icon=":material/add_a_photo:", key=key, help=title(current())):
         _dialog()
 
