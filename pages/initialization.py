@@ -97,7 +97,7 @@ def all_at_once(step):
     depth, activation, width = network()
     x = inputs(step, width)
     arguments = x, depth, activation, seeded()
-    spread = step.once(photo, explain.compare_schemes, *arguments, width=width)
+    spread = step.run(explain.compare_schemes, *arguments, width=width)
     forward = step.run(explain.fates, spread.activation_std)
     backward = step.run(explain.fates, spread.gradient_std, backward=True)
     step.table(figures.fate_table(forward, backward, ALL, _))
@@ -120,7 +120,7 @@ def gain(step):
     x, gains = inputs(step, width, SWEPT), torch.tensor(GAINS)
     scheme, at = page.value("scheme"), GAINS.index(factor)
     arguments = x, depth, scheme, activation, seeded(), gains, width
-    sweep = step.once(photo, explain.sweep_gains, *arguments)
+    sweep = step.run(explain.sweep_gains, *arguments)
     topics = step.topic("gain"), step.topic("layer")
     left, right = step.sides(2)
     moves = [Sweep(topics[0], i, "y", rows) for i, rows in enumerate(figures.gain_rows(sweep))]

@@ -168,7 +168,7 @@ def basins(step):
         fair = step.run(descents.fair_rates, surface, [optimizer], SWEPT, ground.lowest)
         lr = float(fair) * factor
         given = surface, optimizer, starts, SWEPT, lr, ground.minima, ground.window, reach
-        ends = step.once(photo, descents.basins, *given)
+        ends = step.run(descents.basins, *given)
         counts = step.run(descents.count_basins, ends, ground.minimum_heights)
         title = f"{names[optimizer]}, η = {lr:.3g}"
         chart = figures.basin_map(ends, ground, SIDE, SWEPT, kind, title, _)
