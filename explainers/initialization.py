@@ -387,7 +387,8 @@ def propagate(
         depth: layers, at least 1.
         scheme: a key of `SCHEMES`.
         activation: a key of `explainers.activations.ACTIVATIONS`, at its defaults.
-        generator: draws the gradient put in at the top, then the weights, the first layer's first.
+        generator: draws a seed for the gradient put in at the top, then the weights, the first
+            layer's first. So weights do not depend on how many inputs there are.
         width: units in each layer, those of the inputs by default.
         bins: of the histograms.
         nonlinearity: whose gain Kaiming takes; by default `fitting_nonlinearity` of `activation`.
@@ -439,7 +440,7 @@ def compare_schemes(
     >>> seed = torch.Generator().manual_seed(1)
     >>> spread = compare_schemes(inputs, 50, "relu", seed, schemes=["normal", "xavier_normal"])
     >>> fates(spread.activation_std)
-    Fate(died=tensor([ 0, 36]), exploded=tensor([8, 0]))
+    Fate(died=tensor([ 0, 37]), exploded=tensor([9, 0]))
     """
     options = {"nonlinearity": nonlinearity, "mode": mode, "gain": gain}
     networks = [(scheme, 1.0) for scheme in schemes]
@@ -479,7 +480,7 @@ def sweep_gains(
     >>> gains = torch.tensor([1.0, 2.0**0.5, 2.0])
     >>> seed = torch.Generator().manual_seed(1)
     >>> fates(sweep_gains(inputs, 50, "xavier_normal", "relu", seed, gains).activation_std)
-    Fate(died=tensor([36,  0,  0]), exploded=tensor([ 0,  0, 45]))
+    Fate(died=tensor([37,  0,  0]), exploded=tensor([ 0,  0, 44]))
     """
     if gains.ndim != 1:
         raise ValueError(f"gains has shape {list(gains.shape)}: [t] is needed")
@@ -538,7 +539,7 @@ def _follow(
     one = {(k, s): weight_size(s, k, **options) for k, _ in set(networks) for s in set(shapes)}
     sizes = [[factor * one[scheme, shape] for shape in shapes] for scheme, factor in networks]
     _check_sizes(sizes)
-    top = random_inputs(samples, width, generator, inputs.dtype).to(inputs.device)
+    top = random_inputs(samples, width, _fork(generator), inputs.dtype).to(inputs.device)
     groups = _by_distribution([scheme for scheme, _ in networks])
     order = [member for members in groups.values() for member in members]
     size = inputs.new_tensor([sizes[member] for member in order])
@@ -550,6 +551,13 @@ def _follow(
     fan_in = torch.tensor([fans(shape)[0] for shape in shapes], device=inputs.device)
     found = {name: _sorted(row, order) for name, row in rows.items()}
     return found | {"fan_in": fan_in.expand(len(networks), depth)}
+
+
+def _fork(generator: torch.Generator) -> torch.Generator:
+    """A generator of its own for numbers of any count: the other moves on by one draw."""
+    device = generator.device
+    seed = torch.randint(2**62, (), generator=generator, device=device)
+    return torch.Generator(device).manual_seed(int(seed))
 
 
 def _fitted(options: Mapping[str, Any], activation: str) -> dict[str, Any]:

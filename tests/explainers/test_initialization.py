@@ -178,7 +178,8 @@ def test_fans(shape, wanted):
 def step_by_step(inputs, depth, scheme, activation, seed, width):
     """The numbers of `propagate` from torch's own layers, filled by torch.nn.init."""
     seeded = generator(seed)
-    top = torch.randn(len(inputs), width, dtype=inputs.dtype, generator=seeded)
+    top_seed = int(torch.randint(2**62, (), generator=seeded))
+    top = torch.randn(len(inputs), width, dtype=inputs.dtype, generator=generator(top_seed))
     x, found, outputs = inputs.clone().requires_grad_(), {name: [] for name in NUMBERS}, []
     for _layer in range(depth):
         layer = nn.Linear(x.shape[1], width, bias=False, dtype=inputs.dtype)
@@ -240,6 +241,14 @@ def test_the_device_of_the_inputs(device, dtype):
         assert result.activation_std.dtype == dtype
 
 
+def test_the_network_is_the_same_for_any_number_of_inputs(dtype):
+    inputs = random_inputs(16, 24, generator(), dtype)
+    few, many = inputs[:1], inputs[:1].expand(40, -1)
+    one, other = (propagate(x, 5, "orthogonal", "tanh", generator(3), 32) for x in (few, many))
+    for name in ("activation_std", "activation_mean", "sum_variance"):
+        assert_close(getattr(one, name), getattr(other, name))
+
+
 class TestFacts:
     """What the papers say."""
 
@@ -250,8 +259,12 @@ class TestFacts:
 
     def test_xavier_with_relu_halves_the_mean_square_in_every_layer(self):
         # He et al., 2015, section 2.2: the factor is n Var(w) / 2 = 1/2.
-        squares = self.spread("xavier_normal", "relu").input_square
-        assert (squares[-1] / squares[0]) ** (1 / 29) == pytest.approx(0.5, rel=0.02)
+        # One network of this width strays by 2.4 %, the mean of twenty by 0.5 %.
+        factors = []
+        for seed in range(20):
+            found = propagate(self.INPUTS, 30, "xavier_normal", "relu", generator(seed))
+            factors.append(float(found.input_square[-1] / found.input_square[0]) ** (1 / 29))
+        assert sum(factors) / len(factors) == pytest.approx(0.5, rel=0.02)
 
     def test_kaiming_keeps_relu_forward_and_backward(self):
         found = self.spread("kaiming_normal", "relu", 50)
