@@ -187,7 +187,8 @@ def main(arguments: list[str]) -> None:
     for error in {error for visitor in visitors for error in visitor.client.errors}:
         print(error)
     load = ", ".join(f"{value:.2f}" for value in busy)
-    print(f"{options.visitors} visitors, {options.replicas} replicas, {options.seconds:g} s; load before: {load}")
+    print(f"{options.visitors} visitors, {options.seconds:g} s, replicas: {options.replicas}")
+    print(f"load before: {load}")
     RESULTS.parent.mkdir(exist_ok=True)
     results = {**vars(options), "load_before": busy, "measures": [asdict(m) for m in found]}
     RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
