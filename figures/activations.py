@@ -452,9 +452,8 @@ def fits(target: Wave, state: DyingState, _: Translate) -> Figure:
         }
         for (name, colour), output in zip(NETWORKS.items(), state.output, strict=True)
     ]
-    return figure(
-        _("Input"), _("Output"), [goal, *outputs], height=330, yaxis={"range": [-1.9, 1.9]}
-    )
+    axes = {"xaxis": {"range": [x[0], x[-1]]}, "yaxis": {"range": [-1.9, 1.9]}}
+    return figure(_("Input"), _("Output"), [goal, *outputs], height=330, **axes)
 
 
 def units(state: DyingState, _: Translate) -> Figure:

@@ -201,8 +201,8 @@ def height_curves(
         for name, row in zip(optimizers, above, strict=True)
     ]
     traces.append(_marker_line([at, at], [low, high]))
-    axis = _log_axis(low, high)
-    return figure(_("Step"), _("Height above the lowest point"), traces, height=440, yaxis=axis)
+    axes = {"xaxis": {"range": [0, steps[-1]]}, "yaxis": _log_axis(low, high)}
+    return figure(_("Step"), _("Height above the lowest point"), traces, height=440, **axes)
 
 
 def above_lowest(heights: Tensor, lowest: float) -> Tensor:
@@ -341,7 +341,12 @@ def update_curves(details: StepDetails, at: int, translate: Translate) -> Figure
         for name, values, colour in zip("xy", moved, (BLUE, ORANGE), strict=True)
     ]
     here = _marker_line([at, at], ends)
-    return figure(_("Step"), _("Change per step"), [*lines, here], height=440)
+    margin = 0.05 * (ends[1] - ends[0]) or 1.0
+    axes = {
+        "xaxis": {"range": [1, steps[-1]]},
+        "yaxis": {"range": [ends[0] - margin, ends[1] + margin]},
+    }
+    return figure(_("Step"), _("Change per step"), [*lines, here], height=440, **axes)
 
 
 def arithmetic(details: StepDetails, step: int) -> str:
@@ -647,6 +652,7 @@ def noise_curves(
         translate("Mean height"),
         traces,
         height=400,
+        xaxis={"range": [0, steps[-1]]},
         yaxis=axis,
         legend={"traceorder": "normal"},  # filled traces would turn it round
     )

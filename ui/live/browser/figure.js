@@ -3,6 +3,9 @@ import { createGrip } from "./grip.js";
 import { download, element, piece, publish, subscribe, theme, unpack } from "./shared.js";
 
 const FRAMES = 2000;
+const AT_ONCE = {
+  mode: "immediate", frame: { duration: 0, redraw: false }, transition: { duration: 0 },
+};
 let library = null;
 
 // Plotly's script is 4.8 MB: fetched once, whatever the cache headers say, and shared.
@@ -116,6 +119,7 @@ function create(root) {
   let serial = Date.now();
   let busy = false;
   let stale = false;
+  let whole = true; // whether more has changed than where sliders stand
   let cancel = null;
   let topics = "";
   let unsubscribe = [];
@@ -124,10 +128,11 @@ function create(root) {
   const place = proximity(plot);
   let drawn = null;
 
+  const moved = () => [...at.keys()].flatMap((topic) => meta.sweeps.filter((s) => s.topic === topic));
+
   function current() {
     const data = figure.data.map((trace) => ({ ...trace }));
-    const moved = [...at.keys()].flatMap((topic) => meta.sweeps.filter((s) => s.topic === topic));
-    for (const sweep of moved) {
+    for (const sweep of moved()) {
       const trace = data[sweep.trace];
       const path = sweep.attribute.split(".");
       if (path.length > 1) trace[path[0]] = structuredClone(trace[path[0]] ?? {});
@@ -145,19 +150,39 @@ function create(root) {
   async function redraw() {
     await place.near();
     do {
-      stale = false;
-      const layout = dressed(figure.layout, theme(root), meta.height);
-      if (meta.grip) layout.dragmode = false;
-      layout.datarevision = ++serial;
-      await P.react(plot, [...current(), ...ghosts], layout, {
-        displaylogo: false, displayModeBar: false, responsive: true,
-      });
+      const alone = !whole && moved().every(isLight);
+      stale = whole = false;
+      await (alone ? P.animate(plot, moves(), AT_ONCE) : paint());
       const frames = (window.__figureFrames ??= []);
       frames.push(performance.now());
       if (frames.length > FRAMES) frames.shift();
       grip.place();
     } while (stale);
     busy = false;
+  }
+
+  function paint() {
+    const layout = dressed(figure.layout, theme(root), meta.height);
+    if (meta.grip) layout.dragmode = false;
+    layout.datarevision = ++serial;
+    return P.react(plot, [...current(), ...ghosts], layout, {
+      displaylogo: false, displayModeBar: false, responsive: true,
+    });
+  }
+
+  // Lines and dots between fixed axes move alone: Plotly would draw all that is below them again.
+  function isLight({ trace, attribute }) {
+    const { type, xaxis, yaxis } = plot._fullData[trace];
+    const axes = [xaxis, yaxis].map((name) => plot._fullLayout[`${name[0]}axis${name.slice(1)}`]);
+    return type === "scatter" && /^[xy]$/.test(attribute) && axes.every((axis) => !axis.autorange);
+  }
+
+  function moves() {
+    const traces = new Map();
+    for (const { topic, trace, attribute, array } of moved()) {
+      traces.set(trace, { ...traces.get(trace), [attribute]: row(arrays[array], at.get(topic)) });
+    }
+    return { data: [...traces.values()], traces: [...traces.keys()] };
   }
 
   function tell(kind, event) {
@@ -198,6 +223,7 @@ function create(root) {
     unsubscribe.push(
       subscribe(`pin:${meta.step}`, ({ pinned }) => {
         ghosts = pinned && figure ? current().map((trace, i) => ghostly(trace, plot._fullData?.[i] ?? {})) : [];
+        whole = true;
         if (P) draw();
       }),
       subscribe(`png:${meta.step}`, async ({ name }) => {
@@ -223,6 +249,7 @@ function create(root) {
         plot.setAttribute("role", "img");
         plot.ariaLabel = meta.label;
         follow();
+        whole = true;
         plotly(meta.plotly)
           .then((lib) => { P = lib; })
           .then(pause) // lets the step's answer reach its slider first: the server computes meanwhile
