@@ -47,6 +47,31 @@ def test_the_race_is_played_without_the_server(open_page, settled):
     assert "step=" not in page.url  # not let go yet
 
 
+def test_dots_move_over_a_surface_that_is_not_drawn_again(open_page, settled):
+    page = settled(open_page(PAGE))
+    race = plots(page, "race").first
+    before = race.evaluate(DOTS)
+    race.evaluate("""plot => {
+        plot.drawnAgain = 0;
+        new MutationObserver((changes) => { plot.drawnAgain += changes.length; })
+            .observe(plot.querySelector(".contourlayer"), { attributes: true, subtree: true });
+    }""")
+    for index in (3, 30, 60):
+        slide(page, "step", index)
+        page.wait_for_function(
+            f"([plot, x]) => ({DOTS})(plot).join() !== x.join()",
+            arg=[race.element_handle(), before],
+        )
+        before = race.evaluate(DOTS)
+    places = """plot => Array.from(plot.querySelectorAll(".scatterlayer path"),
+        (path) => [path.getAttribute("d"), path.getAttribute("transform")])"""
+    page.wait_for_timeout(300)
+    assert race.evaluate("plot => plot.drawnAgain") == 0
+    moved = race.evaluate(places)
+    race.evaluate("plot => Plotly.redraw(plot)")
+    assert race.evaluate(places) == moved
+
+
 def test_a_figure_far_below_is_drawn_when_it_comes_near_as_things_stand_then(open_page, settled):
     page = settled(open_page(PAGE))
     far = page.locator(f".st-key-step-{PAGE}-noise .live-plot").first
