@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 PAGE = "optimizers"
@@ -47,7 +48,8 @@ def test_the_race_is_played_without_the_server(open_page, settled):
     assert "step=" not in page.url  # not let go yet
 
 
-def test_dots_move_over_a_surface_that_is_not_drawn_again(open_page, settled):
+@pytest.mark.parametrize("key", ["step", "x"])
+def test_dots_move_over_a_surface_that_is_not_drawn_again(open_page, settled, key):
     page = settled(open_page(PAGE))
     race = plots(page, "race").first
     before = race.evaluate(DOTS)
@@ -57,7 +59,7 @@ def test_dots_move_over_a_surface_that_is_not_drawn_again(open_page, settled):
             .observe(plot.querySelector(".contourlayer"), { attributes: true, subtree: true });
     }""")
     for index in (3, 30, 60):
-        slide(page, "step", index)
+        slide(page, key, index)
         page.wait_for_function(
             f"([plot, x]) => ({DOTS})(plot).join() !== x.join()",
             arg=[race.element_handle(), before],
@@ -65,7 +67,7 @@ def test_dots_move_over_a_surface_that_is_not_drawn_again(open_page, settled):
         before = race.evaluate(DOTS)
     places = """plot => Array.from(plot.querySelectorAll(".scatterlayer path"),
         (path) => [path.getAttribute("d"), path.getAttribute("transform")])"""
-    page.wait_for_timeout(300)
+    settled(page)
     assert race.evaluate("plot => plot.drawnAgain") == 0
     moved = race.evaluate(places)
     race.evaluate("plot => Plotly.redraw(plot)")
@@ -95,8 +97,11 @@ def test_a_figure_far_below_is_drawn_when_it_comes_near_as_things_stand_then(ope
 
 
 def test_of_two_figures_the_first_is_seen_before_the_next_is_drawn(open_page, settled):
-    page = settled(open_page(PAGE))
-    plots(page, "race").evaluate_all(
+    page = settled(open_page("initialization"))
+    figures = page.locator(".st-key-step-initialization-layer_by_layer .live-plot")
+    for number in range(2):
+        page.wait_for_function(DRAWN, arg=figures.nth(number).element_handle())
+    figures.evaluate_all(
         """(plots) => {
             window.noted = [];
             const note = (what) => window.noted.push(what);
@@ -105,7 +110,8 @@ def test_of_two_figures_the_first_is_seen_before_the_next_is_drawn(open_page, se
             plots.forEach((plot, at) => plot.on("plotly_afterplot", () => note(at)));
         }"""
     )
-    keyed(page, "x").get_by_role("slider").press("ArrowRight")
+    slider = page.locator(".st-key-initialization-depth").get_by_role("slider")
+    slider.press("ArrowRight")
     page.wait_for_function("window.noted.includes(0) && window.noted.includes(1)")
     noted = page.evaluate("window.noted")
     first, second = sorted((noted.index(0), noted.index(1)))

@@ -119,7 +119,10 @@ function create(root) {
   let serial = Date.now();
   let busy = false;
   let stale = false;
-  let whole = true; // whether more has changed than where sliders stand
+  let whole = true; // whether more has changed than where lines and dots are
+  let looks = ""; // all of the figure but the x and y of its traces
+  let places = []; // those, trace by trace
+  const renewed = new Set(); // traces that the server has given new ones
   let cancel = null;
   let topics = "";
   let unsubscribe = [];
@@ -150,9 +153,10 @@ function create(root) {
   async function redraw() {
     await place.near();
     do {
-      const alone = !whole && moved().every(isLight);
+      const alone = whole ? null : moves();
       stale = whole = false;
-      await (alone ? P.animate(plot, moves(), AT_ONCE) : paint());
+      renewed.clear();
+      await (alone ? P.animate(plot, alone, AT_ONCE) : paint());
       const frames = (window.__figureFrames ??= []);
       frames.push(performance.now());
       if (frames.length > FRAMES) frames.shift();
@@ -171,18 +175,33 @@ function create(root) {
   }
 
   // Lines and dots between fixed axes move alone: Plotly would draw all that is below them again.
-  function isLight({ trace, attribute }) {
-    const { type, xaxis, yaxis } = plot._fullData[trace];
-    const axes = [xaxis, yaxis].map((name) => plot._fullLayout[`${name[0]}axis${name.slice(1)}`]);
-    return type === "scatter" && /^[xy]$/.test(attribute) && axes.every((axis) => !axis.autorange);
+  // Null if more has to be drawn than them.
+  function moves() {
+    const sweeps = moved();
+    const traces = [...new Set([...renewed, ...sweeps.map(({ trace }) => trace)])];
+    const alone = sweeps.every(({ attribute }) => /^[xy]$/.test(attribute)) && traces.every(isLight);
+    if (!alone) return null;
+    const shown = current();
+    return { data: traces.map((trace) => ({ x: shown[trace].x, y: shown[trace].y })), traces };
   }
 
-  function moves() {
-    const traces = new Map();
-    for (const { topic, trace, attribute, array } of moved()) {
-      traces.set(trace, { ...traces.get(trace), [attribute]: row(arrays[array], at.get(topic)) });
-    }
-    return { data: [...traces.values()], traces: [...traces.keys()] };
+  function isLight(trace) {
+    const { type, xaxis, yaxis } = plot._fullData[trace];
+    const axes = [xaxis, yaxis].map((name) => plot._fullLayout[`${name[0]}axis${name.slice(1)}`]);
+    return type === "scatter" && axes.every((axis) => !axis.autorange);
+  }
+
+  // What differs from the figure before.
+  function compare() {
+    const parts = figure.data.map(({ x, y, ...others }) => [JSON.stringify([x, y]), others]);
+    const seen = JSON.stringify([
+      parts.map(([, others]) => others), figure.layout, meta.height, meta.grip, meta.sweeps,
+      theme(root),
+    ]);
+    whole ||= seen !== looks;
+    looks = seen;
+    parts.forEach(([points], trace) => { if (points !== places[trace]) renewed.add(trace); });
+    places = parts.map(([points]) => points);
   }
 
   function tell(kind, event) {
@@ -249,7 +268,7 @@ function create(root) {
         plot.setAttribute("role", "img");
         plot.ariaLabel = meta.label;
         follow();
-        whole = true;
+        compare();
         plotly(meta.plotly)
           .then((lib) => { P = lib; })
           .then(pause) // lets the step's answer reach its slider first: the server computes meanwhile
