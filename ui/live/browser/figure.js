@@ -186,9 +186,10 @@ function create(root) {
   }
 
   function isLight(trace) {
-    const { type, xaxis, yaxis } = plot._fullData[trace];
+    const { type, visible, xaxis, yaxis } = plot._fullData[trace];
+    if (type !== "scatter" || visible !== true) return false;
     const axes = [xaxis, yaxis].map((name) => plot._fullLayout[`${name[0]}axis${name.slice(1)}`]);
-    return type === "scatter" && axes.every((axis) => !axis.autorange);
+    return axes.every((axis) => !axis.autorange);
   }
 
   // What differs from the figure before.
