@@ -52,7 +52,7 @@ def test_a_photo_of_somebody_else_is_noticed(server) -> None:
             await client.upload()
             client.number = 6  # from now on the visitor's own photo is somebody else's
             client.cached.clear()
-            await client.open_chooser()
+            await client.open()
             return client
 
     client = asyncio.run(look())

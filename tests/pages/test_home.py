@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAINT = """
-import sys
+import os, sys
+sys.path.insert(0, os.getcwd())  # as the server does: or AppTest moves the path while torch comes
 from streamlit.testing.v1 import AppTest
 from ui import run, shell
 
