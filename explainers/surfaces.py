@@ -1,8 +1,8 @@
 """Surfaces to descend: functions of two numbers with known minima, or typed by hand.
 
-A surface takes points `[..., 2]` and returns their heights `[...]`; autograd gives its slope. The
-named ones know theirs in closed form, and autograd takes it from there: a descent computes hundreds
-of slopes one after the other, and following a height back costs three times as much.
+A surface takes points `[..., 2]` and returns their heights `[...]`; autograd gives its slope. Most
+know it without, and autograd takes it from there: a descent computes hundreds of slopes one after
+the other, and following a height back costs three times as much.
 """
 
 import math
@@ -311,7 +311,8 @@ def parse_expression(text: str, window: Window = WINDOW) -> Surface:
     tensor([4.5000])
     """
     _check_window(window)
-    return Surface(parse(text), window, _corner(window))
+    expression = parse(text)
+    return Surface(expression, window, _corner(window), slope=expression.slope)
 
 
 def gradient(surface: AnySurface, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
@@ -320,13 +321,18 @@ def gradient(surface: AnySurface, points: Float[Tensor, "n 2"]) -> Float[Tensor,
     >>> gradient("quadratic", torch.tensor([[1.0, 1.0]]))
     tensor([[ 1., 10.]])
     """
-    function, points = find_surface(surface), points.detach()
-    if isinstance(function, Surface | Quadratic) and function.slope:
+    return _gradient(find_surface(surface), points.detach())
+
+
+def _gradient(
+    function: Callable[[Tensor], Tensor], points: Tensor, create_graph: bool = False
+) -> Tensor:
+    if isinstance(function, Surface | Quadratic | Alignment) and function.slope:
         return _slope(function.slope, points)
     points.requires_grad_()
     with torch.enable_grad():
         total = function(points).sum()
-    slope: Tensor = torch.autograd.grad(total, points)[0]
+    slope: Tensor = torch.autograd.grad(total, points, create_graph=create_graph)[0]
     return slope
 
 
@@ -346,8 +352,7 @@ def _slope_and_hessian(
 ) -> tuple[Tensor, Tensor]:
     points = points.detach().requires_grad_()
     with torch.enable_grad():
-        total = function(points).sum()
-        slope = torch.autograd.grad(total, points, create_graph=True)[0]
+        slope = _gradient(function, points, create_graph=True)
         slope = slope + 0 * points  # or a constant slope would have no derivative
         rows = [
             torch.autograd.grad(part.sum(), points, retain_graph=True)[0]
@@ -562,22 +567,44 @@ class Alignment:
 
     def __call__(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """The difference at shifts (x, y) in hundredths of a side; constant beyond the window."""
+        return _with_slope(self.height, self.slope, points)
+
+    def height(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of x and y, elementwise."""
+        factors, x, y = self._in_cell(x, y)
+        return _cubic(_cubic(factors, x), y)
+
+    def slope(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivatives of `height` with respect to x and y."""
+        factors, in_x, in_y = self._in_cell(x, y)
+        along_x = _cubic(_cubic_slope(factors, in_x), in_y)
+        along_y = _cubic_slope(_cubic(factors, in_x), in_y)
+        across, up = self.window
+        return along_x * (x == x.clamp(*across)), along_y * (y == y.clamp(*up))
+
+    def _in_cell(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The factors of the cells that x and y lie in, powers of x first, and where in them."""
         (left, right), (bottom, top) = self.window
-        low, high = points.new_tensor([[left, bottom], [right, top]])
-        place = points.clamp(low, high) - low
         down, across = self.cells.shape[2:]
-        cell = place.detach().nan_to_num().floor().clamp(max=down - 1)
-        x, y = (place - cell).unbind(-1)
-        column, row = cell.long().unbind(-1)
-        index = (row * across + column).flatten()
-        factors = self.cells.to(points).flatten(2).index_select(2, index)
-        factors = factors.reshape(4, 4, *x.shape)
-        return _cubic(_cubic(factors, x, dim=1), y, dim=0)
+        x, y = x.clamp(left, right) - left, y.clamp(bottom, top) - bottom
+        column, row = _whole(x, across - 1), _whole(y, down - 1)
+        index = (row * across + column).long().flatten()
+        factors = self.cells.flatten(2).index_select(2, index).to(x)
+        return factors.reshape(4, 4, *x.shape).transpose(0, 1), x - column, y - row
 
 
-def _cubic(factors: Float[Tensor, "..."], t: Tensor, dim: int) -> Tensor:
-    constant, linear, square, cube = factors.unbind(dim)
-    return constant + t * (linear + t * (square + t * cube))
+def _whole(shift: Tensor, largest: int) -> Tensor:
+    return shift.nan_to_num().floor().clamp(max=largest)
+
+
+def _cubic(factors: Float[Tensor, "4 ..."], t: Tensor) -> Tensor:
+    constant, linear, square, cube = factors
+    return torch.addcmul(constant, t, torch.addcmul(linear, t, torch.addcmul(square, t, cube)))
+
+
+def _cubic_slope(factors: Float[Tensor, "4 ..."], t: Tensor) -> Tensor:
+    _constant, linear, square, cube = factors
+    return torch.addcmul(linear, t, torch.addcmul(2 * square, t, cube, value=3))
 
 
 def _cubic_cells(table: Float[Tensor, "n n"]) -> Float[Tensor, "4 4 m m"]:

@@ -274,6 +274,19 @@ class TestAlignment:
             difference = (surface(points + shift) - surface(points - shift)) / 2e-6
             assert_close(slope, difference, rtol=1e-4, atol=1e-6)
 
+    def test_slope_is_autograds(self, dtype):
+        """Up to the window's border and beyond it."""
+        surface = align(self.picture(), reach=10)
+        points = (1.3 * points_in(surface.window)).to(dtype)
+        points[0] = points.new_tensor([10.0, -10.0])
+        points.requires_grad_()
+        heights = surface.height(*points.unbind(-1))  # which knows nothing of the closed form
+        wanted = torch.autograd.grad(heights.sum(), points)[0]
+        assert_close(gradient(surface, points), wanted)
+        assert torch.equal(
+            torch.autograd.grad(surface(points).sum(), points)[0], gradient(surface, points)
+        )
+
     def test_beyond_the_window_nothing_changes(self):
         surface = align(self.picture(), reach=10)
         beyond = numbers([[50.0, 0.0], [-99.0, 99.0]])
