@@ -78,8 +78,8 @@ def scheme_names(translate: Translate) -> dict[str, str]:
 def told(number: float) -> str:
     """A size over many orders of magnitude, in two or three digits.
 
-    >>> [told(n) for n in (0.0, 2e-17, 0.0123, 1.5, 123456.0, float("inf"))]
-    ['0', '2·10⁻¹⁷', '0.012', '1.5', '1.2·10⁵', '∞']
+    >>> [told(n) for n in (0.0, 2e-17, 0.0123, 1.5, 99.7, 123456.0, float("inf"))]
+    ['0', '2·10⁻¹⁷', '0.012', '1.5', '100', '1.2·10⁵', '∞']
     """
     digits, exponent = _parts(number)
     return digits + (f"·10{exponent.translate(_RAISED)}" if exponent else "")
@@ -93,7 +93,7 @@ def _parts(number: float) -> tuple[str, str]:
     if number == 0 or number == float("inf"):
         return ("∞" if number else "0"), ""
     if 1e-3 <= number < 1e4:
-        return (f"{number:.2g}" if number < 100 else f"{number:.0f}"), ""
+        return (f"{number:.2g}" if number < 99.5 else f"{number:.0f}"), ""
     mantissa, exponent = f"{number:.1e}".split("e")
     return mantissa.removesuffix(".0"), str(int(exponent))
 
@@ -345,8 +345,8 @@ def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Transl
     )
 
 
-def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, list[list[str]]]:
-    """The numbers of the law for every network and layer, as text."""
+def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, np.ndarray]:
+    """The numbers of the law for every network and layer."""
     numbers = {
         "fan_in": spread.fan_in,
         "variance": spread.weight_variance,
@@ -354,14 +354,7 @@ def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, list[list[str]]]
         "predicted": predicted,
         "measured": spread.sum_variance,
     }
-    return {name: _told_each(values) for name, values in numbers.items()}
-
-
-def _told_each(values: Tensor) -> list[list[str]]:
-    """Every number as text; many of them are equal."""
-    distinct, places = values.unique(return_inverse=True)
-    words = list(map(told, distinct.tolist()))
-    return [[words[place] for place in row] for row in places.tolist()]
+    return {name: values.float().numpy() for name, values in numbers.items()}
 
 
 def law_formula(law: VarianceLaw) -> str:

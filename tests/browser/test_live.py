@@ -553,6 +553,21 @@ def test_a_sentence_follows_two_sliders_without_the_server(open_live):
     expect(told).to_have_text("At three and 4 stands 34, not {unknown}.")
 
 
+def test_floats_are_told_as_python_tells_them(open_live):
+    live = open_live("sizes")
+    sentence, seen = live.page.locator(".live-sentence p").first, []
+    expect(sentence).to_have_text("0 is 0")
+    live.slider("Size").focus()
+    for _position in range(12):
+        before = sentence.text_content()
+        live.press("ArrowRight")
+        expect(sentence).not_to_have_text(before)
+        seen.append(sentence.text_content().split(" is "))
+    assert seen[0] == ["2·10⁻¹⁷"] * 2
+    assert seen[-1] == ["∞"] * 2
+    assert all(browsers == pythons for browsers, pythons in seen)
+
+
 def test_a_pinned_sentence_stays_below_the_living_one(open_live):
     live = open_live("sentence")
     pinned = live.page.locator(".live-pinned")

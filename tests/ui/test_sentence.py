@@ -1,5 +1,6 @@
 """What a live sentence sends to the browser."""
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,14 @@ def test_a_number_that_follows_two_sliders_lies_row_by_row(say):
 def test_texts_may_follow_a_slider(say):
     sent = say("{told}", numbers={"told": Follow(["page.round"], ["**first**", "second"])})
     assert sent["places"]["told"][0]["values"] == ["**first**", "second"]
+
+
+def test_floats_are_sent_in_single_precision(say):
+    sent = say("{n}", numbers={"n": Follow(["page.gain"], np.array([0.5, 1 / 3, np.inf]))})
+    (place,) = sent["places"]["n"]
+    assert place.keys() == {"topics", "shape", "floats"}
+    found = np.frombuffer(base64.b64decode(place["floats"]), "<f4")
+    assert found.tolist() == [0.5, pytest.approx(1 / 3, rel=1e-7), np.inf]
 
 
 def test_a_number_may_follow_one_slider_or_another(say):

@@ -1,5 +1,6 @@
 """One sentence with live numbers; they can follow sliders in the browser."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ class Follow:
 
     Attributes:
         topics: keys of the sliders, one for each dimension of `values`.
-        values: numbers or texts, `[positions of the first slider, …]`.
+        values: whole numbers or texts, `[positions of the first slider, …]`; or an array of
+            floats from 0 on, which the browser tells in two or three digits, as `1.5`, `2·10⁻¹⁷` or
+            `∞`. Thousands of floats are a tenth of what their texts are.
     """
 
     topics: Sequence[str]
@@ -64,8 +67,7 @@ def _sent(name: str, follow: Follow, rows: bool) -> dict[str, Any]:
         raise ValueError(
             f"{name} has {values.ndim} dimensions for {len(follow.topics)} topics{and_rows}"
         )
-    return {
-        "topics": list(follow.topics),
-        "shape": values.shape,
-        "values": values.ravel().tolist(),
-    }
+    sent = {"topics": list(follow.topics), "shape": values.shape}
+    if values.dtype.kind == "f":
+        return sent | {"floats": base64.b64encode(values.astype("<f4").tobytes()).decode()}
+    return sent | {"values": values.ravel().tolist()}

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from figures.initialization import told
 from ui.live.bars import bars_serial, live_bars, set_bars
 from ui.live.figure import Sweep, live_figure
 from ui.live.sentence import Follow, live_sentence
@@ -137,6 +138,18 @@ def sentence() -> None:
     count_runs()
 
 
+SIZES = [0.0, 2e-17, 9.99e-4, 0.001, 0.0123, 1.5, 10.0, 99.4, 99.7, 9999.0, 10300.0, 3e38, np.inf]
+
+
+def sizes() -> None:
+    """A sentence with the same number twice: told by the browser, and by Python."""
+    live_slider("Size", range(len(SIZES)), 0, key="size", live=False)
+    ours, pythons = Follow(["size"], np.array(SIZES)), Follow(["size"], [*map(told, SIZES)])
+    numbers = {"number": ours, "text": pythons}
+    live_sentence("{number} is {text}", key="told", step="page.told", numbers=numbers)
+    count_runs()
+
+
 @dataclass(frozen=True)
 class Counted:
     step: int
@@ -183,6 +196,6 @@ def upright() -> None:
     toolbar("step", "page", offers=[], tables={}, acknowledgements=answered, calls=[])
 
 
-PIECES = (slider, named, play, figure, heat, select, sweep, sentence, training, upright)
+PIECES = (slider, named, play, figure, heat, select, sweep, sentence, sizes, training, upright)
 CASES = {case.__name__: case for case in PIECES}
 st.fragment(CASES[st.query_params.get("case", "slider")])()

@@ -2,6 +2,23 @@
 // several, of which the one counts whose slider moved last.
 import { subscribe } from "./shared.js";
 
+const RAISED = { "-": "⁻", ...[..."⁰¹²³⁴⁵⁶⁷⁸⁹"] };
+
+// A size over many orders of magnitude, in two or three digits: `figures.initialization.told`.
+function told(number) {
+  if (number === 0) return "0";
+  if (number === Infinity) return "∞";
+  if (number >= 1e-3 && number < 1e4) {
+    return number < 99.5 ? `${Number(number.toPrecision(2))}` : number.toFixed(0);
+  }
+  const [digits, exponent] = number.toExponential(1).replace("+", "").split("e");
+  return `${digits.replace(".0", "")}·10${[...exponent].map((sign) => RAISED[sign]).join("")}`;
+}
+
+function floats(text) {
+  return new Float32Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
+}
+
 export function createPlaces(draw) {
   const at = new Map(); // topics in the order in which they last moved
   let followed = "";
@@ -14,10 +31,12 @@ export function createPlaces(draw) {
     const flat = topics.reduce((index, topic, i) =>
       index * shape[i] + Math.min(at.get(topic) ?? 0, shape[i] - 1), 0);
     const rows = shape[topics.length] ?? 1;
-    return values[flat * rows + row] ?? "";
+    const found = values[flat * rows + row] ?? "";
+    return values instanceof Float32Array ? told(found) : found;
   }
 
   function follow(places) {
+    for (const one of places.flat()) if (one.floats) one.values ??= floats(one.floats);
     const topics = [...new Set(places.flat().flatMap((one) => one.topics))];
     const wanted = JSON.stringify(topics);
     if (wanted === followed) return;
