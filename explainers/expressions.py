@@ -264,7 +264,7 @@ def _operation(
 ) -> _Node:
     def part(x: _Part, y: _Part) -> _Part:
         (a, (a_along_x, a_along_y)), (b, (b_along_x, b_along_y)) = left(x, y), right(x, y)
-        if of_values is operator.truediv:
+        if isinstance(b, float) and b == 0:
             b = _tensor(b, x.value)  # Python's own division refuses a 0
         value = of_values(a, b)
         along_x = of_rates(a, b, value, a_along_x, b_along_x)
@@ -291,5 +291,5 @@ def _times(rate: _Rate, factor: _Value) -> _Rate:
     return None if rate is None else factor * rate
 
 
-def _over(rate: _Rate, divisor: Tensor) -> _Rate:
+def _over(rate: _Rate, divisor: _Value) -> _Rate:
     return None if rate is None else rate / divisor
