@@ -19,6 +19,7 @@ from explainers.activations import (
     Signal,
     Wave,
 )
+from figures.numbers import written
 from figures.plain import Figure
 from figures.stage import HeatMap, Layer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, MAGNITUDE, NEGATIVE, TEMPLATE, figure
@@ -411,7 +412,7 @@ def passed_on(found: Mapping[str, Chain]) -> list[str]:
     """What gets through at each depth, in words."""
     return [
         ", ".join(
-            f"{NAMES[name]} **{float(chain.gradient[depth, 0]):.3g}**"
+            f"{NAMES[name]} **{written(float(chain.gradient[depth, 0]))}**"
             for name, chain in found.items()
         )
         for depth in range(next(iter(found.values())).gradient.shape[0])
@@ -551,8 +552,8 @@ def training_numbers(states: Sequence[DyingState]) -> dict[str, list[str]]:
     return {
         "step": [str(state.step) for state in states],
         "dead": [str(int(state.dead[0].sum())) for state in states],
-        "relu": [f"{relu:.2g}" for relu, _leaky in losses],
-        "leaky": [f"{leaky:.2g}" for _relu, leaky in losses],
+        "relu": [written(relu, digits=2) for relu, _leaky in losses],
+        "leaky": [written(leaky, digits=2) for _relu, leaky in losses],
     }
 
 

@@ -20,6 +20,7 @@ from explainers.initialization import (
     VarianceLaw,
 )
 from explainers.painting import TrainingState
+from figures.numbers import latex, written
 from figures.plain import Figure
 from figures.style import (
     CATEGORIES,
@@ -78,24 +79,10 @@ def scheme_names(translate: Translate) -> dict[str, str]:
 def told(number: float) -> str:
     """A size over many orders of magnitude, in two or three digits.
 
-    >>> [told(n) for n in (0.0, 2e-17, 0.0123, 1.5, 99.7, 123456.0, float("inf"))]
-    ['0', '2·10⁻¹⁷', '0.012', '1.5', '100', '1.2·10⁵', '∞']
+    >>> told(0.0123), told(123456.0)
+    ('0.012', '1.2·10⁵')
     """
-    digits, exponent = _parts(number)
-    return digits + (f"·10{exponent.translate(_RAISED)}" if exponent else "")
-
-
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def _parts(number: float) -> tuple[str, str]:
-    """Digits and, where they would be many, the power of ten."""
-    if number == 0 or number == float("inf"):
-        return ("∞" if number else "0"), ""
-    if 1e-3 <= number < 1e4:
-        return (f"{number:.2g}" if number < 99.5 else f"{number:.0f}"), ""
-    mantissa, exponent = f"{number:.1e}".split("e")
-    return mantissa.removesuffix(".0"), str(int(exponent))
+    return written(number, digits=2)
 
 
 # ---------------------------------------------------------------- layer by layer
@@ -360,17 +347,11 @@ def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, np.ndarray]:
 def law_formula(law: VarianceLaw) -> str:
     """The law of variances with its numbers, as LaTeX."""
     numbers = (float(law.fan_in), law.weight_variance, law.input_square, law.predicted)
-    n, w, x, y = map(_latex, numbers)
+    n, w, x, y = (latex(number, digits=2) for number in numbers)
     return (
         r"\begin{aligned}\mathrm{Var}(y) &= \text{fan\_in} \cdot \mathrm{Var}(w) \cdot E[x^2] \\"
         rf"&= {n} \cdot {w} \cdot {x} = \mathbf{{{y}}}\end{{aligned}}"
     )
-
-
-def _latex(number: float) -> str:
-    digits, exponent = _parts(number)
-    power = rf" \cdot 10^{{{exponent}}}" if exponent else ""
-    return digits.replace("∞", r"\infty") + power
 
 
 # ---------------------------------------------------------------- on the photo

@@ -17,6 +17,7 @@ from explainers.expressions import (
 )
 from explainers.optimizers import StepDetails
 from explainers.surfaces import Survey, Window
+from figures.numbers import latex, written
 from figures.plain import Figure
 from figures.style import CATEGORIES, IGNORED, MAGNITUDE, figure, vertical
 
@@ -269,7 +270,7 @@ def race_sentences(
         zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ):
         sentence = (lowest if height < math.inf else nowhere).format(
-            step=step, leader=names(_)[optimizers[leader]], height=short(height)
+            step=step, leader=names(_)[optimizers[leader]], height=written(height)
         )
         gone = departures(left, optimizers, step, translate)
         told.append(" ".join([sentence, *gone]))
@@ -291,15 +292,6 @@ def departures(
         if 0 <= when <= step
     ]
     return [_("Left the map: {who}.").format(who=_(", ").join(gone))] if gone else []
-
-
-def short(number: float) -> str:
-    """Three significant digits.
-
-    >>> short(0.00001234), short(1234.5), short(float("inf"))
-    ('1.23e-05', '1.23e+03', '∞')
-    """
-    return f"{number:.3g}" if math.isfinite(number) else "∞"
 
 
 # ---------------------------------------------------------------- one optimizer up close
@@ -363,7 +355,7 @@ def arithmetic(details: StepDetails, step: int) -> str:
     ]
     lines = [rf"{name} &= {rule} = {_pair(now[key])}" for name, rule, key in rows]
     point = rf"x_t &= x_{{t-1}} + \Delta_t = {_pair(now['point'])}"
-    head = rf"t &= {step}, \quad \eta = {_number(details.lr)}"
+    head = rf"t &= {step}, \quad \eta = {latex(details.lr)}"
     return r"\begin{aligned}" + r" \\ ".join([head, *lines, point]) + r"\end{aligned}"
 
 
@@ -387,9 +379,9 @@ def _moments(optimizer: str, hyper: Mapping[str, Any], step: int) -> list[tuple[
     beta1, beta2 = hyper["betas"]
     mean, square = _mean("m", "g_t", beta1), _mean("v", "g_t^2", beta2)
     largest = r"\textstyle\max_{s \le t} v_s" if optimizer == "amsgrad" else "v_t"
-    second = rf"{largest} / (1 - {beta2:g}^{{{step}}}) = {largest} / {_number(1 - beta2**step)}"
+    second = rf"{largest} / (1 - {beta2:g}^{{{step}}}) = {largest} / {latex(1 - beta2**step)}"
     rows = [("m_t", mean, "m"), ("v_t", square, "v")]
-    first = rf"m_t / (1 - {beta1:g}^{{{step}}}) = m_t / {_number(1 - beta1**step)}"
+    first = rf"m_t / (1 - {beta1:g}^{{{step}}}) = m_t / {latex(1 - beta1**step)}"
     if optimizer == "nadam":
         ahead, now = r"\mu_{t+1}\,m_t / (1 - \Pi_{t+1})", r"(1 - \mu_t)\,g_t / (1 - \Pi_t)"
         first = f"{ahead} + {now}"
@@ -420,21 +412,7 @@ def _mean(name: str, value: str, decay: float) -> str:
 
 def _pair(values: Tensor) -> str:
     x, y = values.tolist()
-    return rf"({_number(x)},\; {_number(y)})"
-
-
-def _number(value: float) -> str:
-    r"""Three significant digits as LaTeX.
-
-    >>> _number(0.0000123), _number(-2.0), _number(float("nan"))
-    ('1.23\\cdot 10^{-5}', '-2', '\\text{NaN}')
-    """
-    if math.isnan(value):
-        return r"\text{NaN}"
-    if math.isinf(value):
-        return r"\infty" if value > 0 else r"-\infty"
-    digits, _e, power = f"{value:.3g}".partition("e")
-    return rf"{digits}\cdot 10^{{{int(power)}}}" if power else digits
+    return rf"({latex(x)},\; {latex(y)})"
 
 
 def step_facts(details: StepDetails, step: int) -> dict[str, float]:
@@ -456,16 +434,19 @@ def step_sentences(details: StepDetails, left: Tensor, translate: Translate) -> 
     Args:
         left: the step at which it has, -1 if it has not `[1]`.
     """
-    sentence = translate(
+    _ = translate
+    sentence = _(
         "Step {step}: gradient **({gx}, {gy})**, update **({dx}, {dy})**, height **{height}**."
     )
+    nowhere = _("Step {step}: the surface has no height where it stands.")
     slopes = details.values[details.names.index("g")]
     rows = torch.cat([slopes, details.points.diff(dim=0), details.height[1:, None]], dim=1)
     told = []
     for step, row in enumerate(rows.tolist(), start=1):
-        numbers = dict(zip(("gx", "gy", "dx", "dy", "height"), map(short, row), strict=True))
+        numbers = dict(zip(("gx", "gy", "dx", "dy", "height"), map(written, row), strict=True))
         gone = departures(left, [details.optimizer], step, translate)
-        told.append(" ".join([sentence.format(step=step, **numbers), *gone]))
+        chosen = nowhere if any(map(math.isnan, row)) else sentence
+        told.append(" ".join([chosen.format(step=step, **numbers), *gone]))
     return told
 
 
@@ -595,14 +576,14 @@ def rate_numbers(
     sweep: RateSweep, optimizers: Sequence[str], edges: Mapping[str, float]
 ) -> dict[str, str]:
     """The edge of SGD, the best rate of each optimizer, and how low the best of all comes."""
-    best = dict(zip(optimizers, map(short, sweep.best_rate.tolist()), strict=True))
-    return {**best, "edge": short(edges["sgd"])}
+    best = dict(zip(optimizers, map(written, sweep.best_rate.tolist()), strict=True))
+    return {**best, "edge": written(edges["sgd"])}
 
 
 def edge_formula(curvature: float, momentum: float, edges: Mapping[str, float]) -> str:
     """The three largest stable rates with their numbers, as LaTeX."""
-    top, mu = _number(curvature), f"{momentum:g}"
-    sgd, heavy, nesterov = (rf"\mathbf{{{_number(edges[n])}}}" for n in edges)
+    top, mu = latex(curvature), f"{momentum:g}"
+    sgd, heavy, nesterov = (rf"\mathbf{{{latex(edges[n])}}}" for n in edges)
     return (
         r"\begin{aligned}"
         rf"\text{{SGD}}&: & \frac{{2}}{{\lambda_{{\max}}}} &= \frac{{2}}{{{top}}} = {sgd} \\[0.5em]"
@@ -681,11 +662,11 @@ def told(numbers: Tensor, translate: Translate) -> list[str]:
     """Numbers for a sentence; of what `noise_rows` leaves out, that it has diverged.
 
     >>> told(torch.tensor([0.5, 1234.0, 1e7]), str)
-    ['0.5', '1.23e+03', 'diverged']
+    ['0.5', '1234', 'diverged']
     """
     _ = translate
     gone = _("diverged")
-    return [short(number) if number < HIGHEST else gone for number in numbers.tolist()]
+    return [written(number) if number < HIGHEST else gone for number in numbers.tolist()]
 
 
 def noise_clouds(

@@ -134,6 +134,13 @@ class TestSentences:
         assert "Left the map" not in told[3]
         assert told[4].endswith("Left the map: **Adam** at step 5.")
 
+    def test_where_there_is_no_height(self):
+        start = torch.tensor([0.5, 1.0], dtype=torch.float64)
+        details = step_details("log(x) + y", "sgd", start, steps=2, lr=1.0)
+        told = figures.step_sentences(details, torch.tensor([1]), str)
+        gone = "Left the map: **SGD** at step 1."
+        assert told[0] == f"Step 1: the surface has no height where it stands. {gone}"
+
 
 class TestArithmetic:
     @pytest.mark.parametrize("optimizer", ALL)
