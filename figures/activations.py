@@ -19,7 +19,7 @@ from explainers.activations import (
     Signal,
     Wave,
 )
-from figures.numbers import written
+from figures.numbers import readable
 from figures.plain import Figure
 from figures.stage import HeatMap, Layer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, MAGNITUDE, NEGATIVE, TEMPLATE, figure
@@ -154,7 +154,7 @@ def profile_table(
         _("Activation"): [NAMES[name] for name in profiles],
         _("Formula"): [f"${formula(name, parameters[name])}$" for name in profiles],
         _("Range"): [p.range for p in profiles.values()],
-        _("Steepest"): [f"{p.steepest:.3g}" for p in profiles.values()],
+        _("Steepest"): [readable(p.steepest) for p in profiles.values()],
         _("Cost"): [p.cost for p in profiles.values()],
     }
 
@@ -412,7 +412,7 @@ def passed_on(found: Mapping[str, Chain]) -> list[str]:
     """What gets through at each depth, in words."""
     return [
         ", ".join(
-            f"{NAMES[name]} **{written(float(chain.gradient[depth, 0]))}**"
+            f"{NAMES[name]} **{readable(float(chain.gradient[depth, 0]))}**"
             for name, chain in found.items()
         )
         for depth in range(next(iter(found.values())).gradient.shape[0])
@@ -552,8 +552,8 @@ def training_numbers(states: Sequence[DyingState]) -> dict[str, list[str]]:
     return {
         "step": [str(state.step) for state in states],
         "dead": [str(int(state.dead[0].sum())) for state in states],
-        "relu": [written(relu, digits=2) for relu, _leaky in losses],
-        "leaky": [written(leaky, digits=2) for _relu, leaky in losses],
+        "relu": [readable(relu, digits=2) for relu, _leaky in losses],
+        "leaky": [readable(leaky, digits=2) for _relu, leaky in losses],
     }
 
 

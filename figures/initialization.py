@@ -20,7 +20,7 @@ from explainers.initialization import (
     VarianceLaw,
 )
 from explainers.painting import TrainingState
-from figures.numbers import latex, written
+from figures.numbers import latex, readable
 from figures.plain import Figure
 from figures.style import (
     CATEGORIES,
@@ -82,7 +82,7 @@ def told(number: float) -> str:
     >>> told(0.0123), told(123456.0)
     ('0.012', '1.2·10⁵')
     """
-    return written(number, digits=2)
+    return readable(number, digits=2)
 
 
 # ---------------------------------------------------------------- layer by layer

@@ -5,12 +5,12 @@ import math
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def written(number: float, digits: int = 3) -> str:
+def readable(number: float, digits: int = 3) -> str:
     """A number in so many significant digits; whole ones below 10,000 in full.
 
-    >>> [written(n, 2) for n in (0.0, 2e-17, 0.0123, 1.5, 99.7, 123456.0, math.inf)]
+    >>> [readable(n, 2) for n in (0.0, 2e-17, 0.0123, 1.5, 99.7, 123456.0, math.inf)]
     ['0', '2·10⁻¹⁷', '0.012', '1.5', '100', '1.2·10⁵', '∞']
-    >>> written(-1234.5), written(-0.00001234), written(math.nan)
+    >>> readable(-1234.5), readable(-0.00001234), readable(math.nan)
     ('−1234', '−1.23·10⁻⁵', 'NaN')
     """
     mantissa, power = _parts(number, digits)

@@ -17,7 +17,7 @@ from explainers.expressions import (
 )
 from explainers.optimizers import StepDetails
 from explainers.surfaces import Survey, Window
-from figures.numbers import latex, written
+from figures.numbers import latex, readable
 from figures.plain import Figure
 from figures.style import CATEGORIES, IGNORED, MAGNITUDE, figure, vertical
 
@@ -270,7 +270,7 @@ def race_sentences(
         zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ):
         sentence = (lowest if height < math.inf else nowhere).format(
-            step=step, leader=names(_)[optimizers[leader]], height=written(height)
+            step=step, leader=names(_)[optimizers[leader]], height=readable(height)
         )
         gone = departures(left, optimizers, step, translate)
         told.append(" ".join([sentence, *gone]))
@@ -443,7 +443,7 @@ def step_sentences(details: StepDetails, left: Tensor, translate: Translate) -> 
     rows = torch.cat([slopes, details.points.diff(dim=0), details.height[1:, None]], dim=1)
     told = []
     for step, row in enumerate(rows.tolist(), start=1):
-        numbers = dict(zip(("gx", "gy", "dx", "dy", "height"), map(written, row), strict=True))
+        numbers = dict(zip(("gx", "gy", "dx", "dy", "height"), map(readable, row), strict=True))
         gone = departures(left, [details.optimizer], step, translate)
         chosen = nowhere if any(map(math.isnan, row)) else sentence
         told.append(" ".join([chosen.format(step=step, **numbers), *gone]))
@@ -576,8 +576,8 @@ def rate_numbers(
     sweep: RateSweep, optimizers: Sequence[str], edges: Mapping[str, float]
 ) -> dict[str, str]:
     """The edge of SGD, the best rate of each optimizer, and how low the best of all comes."""
-    best = dict(zip(optimizers, map(written, sweep.best_rate.tolist()), strict=True))
-    return {**best, "edge": written(edges["sgd"])}
+    best = dict(zip(optimizers, map(readable, sweep.best_rate.tolist()), strict=True))
+    return {**best, "edge": readable(edges["sgd"])}
 
 
 def edge_formula(curvature: float, momentum: float, edges: Mapping[str, float]) -> str:
@@ -666,7 +666,7 @@ def told(numbers: Tensor, translate: Translate) -> list[str]:
     """
     _ = translate
     gone = _("diverged")
-    return [written(number) if number < HIGHEST else gone for number in numbers.tolist()]
+    return [readable(number) if number < HIGHEST else gone for number in numbers.tolist()]
 
 
 def noise_clouds(

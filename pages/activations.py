@@ -4,6 +4,7 @@ import torch
 
 from explainers import activations as explain
 from figures import activations as figures
+from figures.numbers import readable
 from ui import chooser
 from ui.language import translate as _
 from ui.live.figure import Sweep
@@ -59,7 +60,7 @@ def curves(step):
     told = {name: step.run(explain.profile, name, **parameters[name]) for name in shown}
     step.figure(figures.curves(found, _), key="curves_figure")
     steepest = max(told, key=lambda name: told[name].steepest)
-    step.says(name=figures.NAMES[steepest], slope=told[steepest].steepest)
+    step.says(name=figures.NAMES[steepest], slope=readable(told[steepest].steepest))
     step.table(figures.profile_table(told, parameters, _), place=step.canvas)
     step.fact(steepest_shown=told[steepest].steepest)
     values = {name: curve.value for name, curve in found.items()}
@@ -85,7 +86,8 @@ def signal(step):
     curve = step.run(explain.curve_of_bins, name, **seen)
     numbers = step.run(explain.signal_numbers, out)
     step.figure(figures.signal(curve, into, out, low, high, _), key="signal_figure")
-    step.says(name=figures.NAMES[name], **vars(numbers))
+    moments = {n: readable(getattr(numbers, n)) for n in ("output_mean", "output_variance")}
+    step.says(name=figures.NAMES[name], **vars(numbers) | moments)
     every = step.run(explain.all_signals, *given)
     step.figure(figures.moments(every, mean, spread, _), key="moments")
     step.fact(**vars(numbers))
@@ -120,7 +122,7 @@ def picture(step):
             side.markdown(f"**{title}** {told.get(name, '')}")
             layers = figures.response_layers(before, afters.get(name), limit, _)
             step.stage(photo, layers, key=f"stage_{name}", place=side)
-    step.says(limit=limit)
+    step.says(limit=readable(limit, digits=2))
     step.fact(picture_zero=max(zeros.values()))
     step.data(before=before, **afters)
 

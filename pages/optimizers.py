@@ -7,6 +7,7 @@ from explainers import descents, surfaces
 from explainers import optimizers as explain
 from explainers.expressions import ExpressionError
 from figures import optimizers as figures
+from figures.numbers import readable
 from ui import chooser
 from ui.address import say, unless_default
 from ui.language import translate as _
@@ -170,7 +171,7 @@ def basins(step):
         given = surface, optimizer, starts, SWEPT, lr, ground.minima, ground.window, reach
         ends = step.run(descents.basins, *given)
         counts = step.run(descents.count_basins, ends, ground.minimum_heights)
-        title = f"{names[optimizer]}, η = {lr:.3g}"
+        title = f"{names[optimizer]}, η = {readable(lr)}"
         chart = figures.basin_map(ends, ground, SIDE, SWEPT, kind, title, _)
         step.figure(chart, key=f"{side}_map", place=place)
         numbers |= {side: names[optimizer], f"{side}_share": counts.lowest / len(starts)}

@@ -10,6 +10,7 @@ from explainers.models.fashion_teacher import teacher_logits
 from explainers.models.imagenet import CLASSES, crop_box
 from explainers.models.mobilenet_v2 import classify
 from figures import softmax_temperature as figures
+from figures.numbers import readable
 from ui import chooser
 from ui.language import translate as _
 from ui.live.figure import Sweep
@@ -80,7 +81,7 @@ def soften(step):
         "share": [f"{p:.1%}" for p in found.largest.tolist()],
         "entropy": [f"{e:.2f}" for e in found.entropy.tolist()],
         "noticeable": found.noticeable.tolist(),
-        "gap": [f"{g:.3g}" for g in found.gap.tolist()],
+        "gap": [readable(g) for g in found.gap.tolist()],
     }
     step.says(top=names[found.top[0]], **{name: Follow([topic], v) for name, v in told.items()})
     curve = figures.entropy_curve(found, at, _)
@@ -106,10 +107,10 @@ def gradient(step):
     moves = [Sweep(topic, 4, "x", x), Sweep(topic, 4, "y", y)]
     step.figure(figures.gradient_curves(sweep, at, _), key="gradients", sweeps=moves)
     lengths = {"soft": sweep.soft, "scaled": sweep.scaled}
-    told = {name: [f"{v:.3g}" for v in values.tolist()] for name, values in lengths.items()}
+    told = {name: [readable(v) for v in values.tolist()] for name, values in lengths.items()}
     told["T"] = [f"{t:g}" for t in TEMPERATURES]
     moving = {name: Follow([topic], values) for name, values in told.items()}
-    step.says(hard=f"{float(sweep.hard):.3g}", **moving)
+    step.says(hard=readable(float(sweep.hard)), **moving)
     step.fact(ratio=sweep.soft[at] / sweep.soft[TEMPERATURES.index(1.0)])
     step.data(T=TEMPERATURES, soft=sweep.soft, limit=sweep.limit, scaled=sweep.scaled)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from figures.numbers import readable
 from ui import text
 from ui.language import translate as _
 
@@ -73,4 +74,4 @@ def _verdict(right: bool, explanation: str) -> None:
 
 
 def _plain(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.3g}"
+    return f"{value:,.0f}" if value == int(value) and abs(value) >= 1 else readable(value)

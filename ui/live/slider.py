@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from figures.numbers import readable
 from ui.address import say, unless_default, written
 from ui.live.channel import component
 
@@ -77,9 +78,7 @@ def three_digits(value: Any) -> str:
     >>> three_digits(0.05), three_digits(12345), three_digits(2.0), three_digits("ReLU")
     ('0.05', '12345', '2', 'ReLU')
     """
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
+    return readable(value) if isinstance(value, float) else str(value)
 
 
 def live_slider(

@@ -4,7 +4,7 @@ import { subscribe } from "./shared.js";
 
 const RAISED = { "-": "⁻", ...[..."⁰¹²³⁴⁵⁶⁷⁸⁹"] };
 
-// A size over many orders of magnitude, in two or three digits: `figures.numbers.written`.
+// A size over many orders of magnitude, in two or three digits: `figures.numbers.readable`.
 function told(number) {
   if (number === 0) return "0";
   if (number === Infinity) return "∞";
