@@ -76,7 +76,7 @@ CHANGES = [
     Change("attention_maps", PLAYS, "Strength of the gates"),
     Change("attention_maps", HOVER, "patches-stage"),
     Change("attention_maps", HOVER, "scores-stage"),
-    Change("anchors_nms", ASKS, "Least score in the end"),
+    Change("anchors_nms", PLAYS, "Least score in the end"),
     Change("anchors_nms", PLAYS, "IoU threshold"),
     Change("anchors_nms", HOVER, "layout-stage"),
 ]

@@ -756,13 +756,15 @@ def scores_after(
     return torch.zeros_like(scores).index_copy(0, kept, left)
 
 
-def count_at_least(scores: Float[Tensor, "n"], threshold: Number) -> int:
-    """How many scores reach a threshold.
+def count_at_least(
+    scores: Float[Tensor, "n"], thresholds: Float[Tensor, "*t"]
+) -> Int[Tensor, "*t"]:
+    """How many scores reach each threshold.
 
-    >>> count_at_least(torch.tensor([0.9, 0.5, 0.1]), 0.5)
-    2
+    >>> count_at_least(torch.tensor([0.9, 0.5, 0.1]), torch.tensor([0.0, 0.5]))
+    tensor([3, 2])
     """
-    return int((scores >= threshold).sum())
+    return (scores >= thresholds.to(scores)[..., None]).sum(dim=-1)
 
 
 def simulate_candidates(

@@ -34,7 +34,6 @@ from figures.style import (
     POSITIVE,
     above,
     figure,
-    horizontal,
 )
 
 SCALES = (CATEGORIES[1], CATEGORIES[4], CATEGORIES[3], CATEGORIES[2])
@@ -191,6 +190,8 @@ def score_decay(
 ) -> Figure:
     """Each candidate's score before and after: hard NMS to zero, soft NMS part of the way.
 
+    The last trace, 4, is the border of what is shown.
+
     Args:
         scores: before, falling `[n]`.
         after: for each of `METHODS` the score after, 0 where a box is dropped `[n]`.
@@ -199,7 +200,7 @@ def score_decay(
 
     >>> two = torch.tensor([0.9, 0.5])
     >>> len(score_decay(two, dict.fromkeys(METHODS, two), ["Cat", "Cat"], 0.2, str).data)
-    4
+    5
     """
     _ = translate
     names = {"hard": _("hard"), "linear": _("linear"), "gaussian": _("Gaussian")}
@@ -231,13 +232,23 @@ def score_decay(
         }
         for method, colour in METHODS.items()
     ]
+    ends = [0, len(scores) + 1]
+    border = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": ends,
+        "y": [least, least],
+        "line": {"color": NEGATIVE, "width": 2, "dash": "dot"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
     return figure(
         _("Candidate, by score"),
         _("Score"),
-        [before, *dots],
+        [before, *dots, border],
         height=300,
+        xaxis={"range": ends},
         yaxis={"range": [-0.02, float(scores.max()) * 1.1]},
-        marks=[horizontal(least, NEGATIVE)],
     )
 
 
@@ -406,10 +417,22 @@ def labelled(names: Sequence[str], scores: Tensor) -> list[str]:
     return [f"{name} {score:.2f}" for name, score in zip(names, scores.tolist(), strict=True)]
 
 
-def soft_layers(boxes: Tensor, scores: Tensor, names: Sequence[str], method: str) -> list[Layer]:
-    """The boxes that one of `METHODS` leaves, with their scores after it."""
-    labels = labelled(names, scores)
-    return [Boxes("left", boxes, (METHODS[method],), scores=scores, labels=labels, width=2)]
+def soft_layers(
+    boxes: Tensor,
+    scores: Tensor,
+    names: Sequence[str],
+    method: str,
+    topic: str,
+    leasts: Sequence[float],
+) -> list[Layer]:
+    """The boxes that one of `METHODS` leaves, with their scores after it.
+
+    Args:
+        leasts: at each position of the slider `topic` the least score of what is shown.
+    """
+    labels, shown = labelled(names, scores), {topic: leasts}
+    colour = (METHODS[method],)
+    return [Boxes("left", boxes, colour, scores=scores, score_from=shown, labels=labels, width=2)]
 
 
 def worked_layers(boxes: Tensor, parts: IouParts | None, hint: str) -> list[Layer]:

@@ -19,6 +19,7 @@ SCALES = [16, 24, 32, 48, 64, 96, 128, 192, 256]
 SHARES = positions(0.0, 1.0, 0.01)
 LIMITS = positions(0.0, 1.0, 0.02)  # each between two bars of the histogram
 SCORES = positions(0.1, 0.95, 0.01)
+LEASTS = positions(0.01, 0.6, 0.01)
 MOST_DRAWN = 20_000
 PAIR = [(0.2, 0.25, 0.6, 0.7), (0.4, 0.4, 0.8, 0.85)]
 
@@ -181,8 +182,9 @@ def suppression(step):
     step.stage(photo, layers)
     at = SCORES.index(score)
     after = step.run(explain.scores_after, boxes, scores, "hard", iou, classes=classes)
-    survivors = step.run(explain.count_at_least, after, score)
-    step.fact(survivors=survivors, candidates=step.run(explain.count_at_least, scores, score))
+    given = {"survivors": after, "candidates": scores}
+    least = torch.tensor(score)
+    step.fact(**{k: step.run(explain.count_at_least, v, least) for k, v in given.items()})
     step.says(
         iou=Follow([of_iou], [f"{v:.2f}" for v in SHARES]),
         score=Follow([of_score], [f"{v:.2f}" for v in SCORES]),
@@ -218,8 +220,7 @@ def soft(step):
     sigma = 0.5
     if method == "gaussian":
         sigma = step.live_slider("σ", positions(0.1, 1.0, 0.05), sigma, key="sigma")
-    leasts = positions(0.01, 0.6, 0.01)
-    least = step.live_slider(_("Least score in the end"), leasts, 0.2, key="least")
+    least = step.live_slider(_("Least score in the end"), LEASTS, 0.2, key="least", live=False)
     step.reset()
     boxes, scores, names, classes = candidates(step, page.value("score"))
     if not len(boxes):
@@ -227,16 +228,18 @@ def soft(step):
     options = {"iou_threshold": page.value("iou"), "sigma": sigma, "classes": classes}
     every = ("hard", "linear", "gaussian")
     after = {m: step.run(explain.scores_after, boxes, scores, m, **options) for m in every}
+    topic, borders = step.topic("least"), torch.tensor(LEASTS)
+    left = {"least": [f"{border:.2f}" for border in LEASTS]}
     titles = {"hard": _("Hard NMS"), method: f"Soft-NMS, {kinds[method]}"}
-    for side, (name, title) in zip(step.sides(2), titles.items(), strict=True):
-        left = (after[name] >= least).nonzero()[:, 0]
-        count = step.run(explain.count_at_least, after[name], least)
-        side.markdown(_("{title}: **{count}** boxes").format(title=title, count=count))
-        chosen = [names[i] for i in left.tolist()]
-        layers = figures.soft_layers(boxes[left], after[name][left], chosen, name)
+    for side, kind, name in zip(step.sides(2), ("hard", "soft"), titles, strict=True):
+        side.markdown(f"**{titles[name]}**")
+        layers = figures.soft_layers(boxes, after[name], names, name, topic, LEASTS)
         step.stage(photo, layers, key=f"stage_{name}", place=side)
+        left[kind] = step.run(explain.count_at_least, after[name], borders)
+    step.says(method=kinds[method], **{k: Follow([topic], told) for k, told in left.items()})
+    line = [Sweep(topic, 4, "y", borders[:, None].expand(-1, 2))]
     chart = figures.score_decay(scores, after, names, least, _)
-    step.figure(chart, key="decay_chart")
+    step.figure(chart, key="decay_chart", sweeps=line)
     step.data(score=scores, **after)
 
 

@@ -113,10 +113,10 @@ def test_score_decay_draws_every_method_over_the_scores_before():
     after = {method: SCORES / (i + 1) for i, method in enumerate(METHODS)}
     drawn = score_decay(SCORES, after, ["Cat", "Cat", "Dog"], least=0.2, translate=str)
     assert np.allclose(drawn.data[0].y, SCORES)
-    for trace, method in zip(drawn.data[1:], METHODS, strict=True):
+    for trace, method in zip(drawn.data[1:4], METHODS, strict=True):
         assert np.allclose(trace.y, after[method])
         assert trace.marker.color == METHODS[method]
-    assert drawn.layout.shapes[0].y0 == 0.2
+    assert list(drawn.data[4].y) == [0.2, 0.2]
 
 
 def test_labels_are_translated():
@@ -233,9 +233,10 @@ def test_target_shows_the_anchor_and_its_object():
 
 
 def test_soft_labels_carry_the_decayed_scores():
-    (layer,) = soft_layers(BOXES[:1], torch.tensor([0.456]), ["Cat"], "linear")
+    (layer,) = soft_layers(BOXES[:1], torch.tensor([0.456]), ["Cat"], "linear", "least", [0.1, 0.5])
     assert isinstance(layer, Boxes)
     assert layer.labels == ["Cat 0.46"]
+    assert layer.score_from == {"least": [0.1, 0.5]}
     assert labelled([], torch.zeros(0)) == []
 
 
