@@ -60,6 +60,18 @@ def factor_slider(step, key):
     return step.live_slider(_("Learning rates, times the fair ones"), FACTORS, 1.0, key=key)
 
 
+def own_factors(step):
+    """How many times the fair rate each optimizer takes: one number for all, or one for each."""
+    kinds = {"all": _("Together"), "each": _("One by one")}
+    if step.choice(_("Learning rates"), kinds, "all", key="rates") == "all":
+        return factor_slider(step, "factor")
+    label, names = _("Learning rates, times the fair ones"), list(figures.names(_).values())
+    span = {"low": -2.0, "high": 2.0, "step": 0.05}
+    options = {"key": "factors", "stacked": True, "power": True, **span}
+    powers = step.live_bars(label, names, [0.0] * len(ALL), **options)
+    return 10 ** torch.tensor(powers, dtype=torch.float64)
+
+
 def start_point(step, name, ground):
     """Where to start, dragged on the map or set by two sliders: a new surface brings its own."""
     axes = [positions(float(low), float(high), (high - low) / 100) for low, high in ground.window]
@@ -100,10 +112,10 @@ def race(step):
         return
     start, grip = start_point(step, name, ground)
     start = torch.tensor([start], dtype=torch.float64)
-    factor, steps = factor_slider(step, "factor"), range(STEPS + 1)
+    factors, steps = own_factors(step), range(STEPS + 1)
     at = step.live_slider(_("Step"), steps, 40, key="step", live=False, play=True)
     step.reset()
-    rates = step.run(descents.fair_rates, surface, ALL, STEPS, ground.lowest) * factor
+    rates = step.run(descents.fair_rates, surface, ALL, STEPS, ground.lowest) * factors
     paths = step.run(explain.race, surface, ALL, start, STEPS, rates[:, None])
     heights = step.run(explain.heights, surface, paths)[:, :, 0]
     left = step.run(explain.left_at, paths, ground.window)[:, 0]

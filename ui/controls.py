@@ -85,7 +85,13 @@ class Controls:
         return chosen
 
     def live_bars(
-        self, label: str, names: Sequence[str], default: Sequence[float], *, key: str, **span: float
+        self,
+        label: str,
+        names: Sequence[str],
+        default: Sequence[float],
+        *,
+        key: str,
+        **options: Any,
     ) -> list[float]:
         """A row of numbers, one bar for each name, bound to `?key=`. See `ui.live.bars`."""
         topic = self.topic(key)
@@ -93,7 +99,7 @@ class Controls:
         with self._place:
             release = partial(self.rerun, key)
             values = live_bars(
-                label, names, default, key=topic, query=key, on_release=release, **span
+                label, names, default, key=topic, query=key, on_release=release, **options
             )
         self._answered[topic] = bars_serial(topic)
         self._said[key] = None if values == list(default) else written_bars(values)

@@ -718,6 +718,19 @@ def test_bars_report_while_they_are_dragged_and_stand_in_the_link(open_page, set
     assert "logits=1,2,-1" in page.url.replace("%2C", ",")
 
 
+def test_stacked_bars_are_dragged_to_the_right_and_tell_powers_of_ten(open_page, settled) -> None:
+    page = settled(open_page("?case=stacked"))
+    told = page.locator(".live-bars output")
+    expect(told).to_have_text(["1", "1"])
+    box = page.get_by_role("slider", name="Momentum").bounding_box()
+    assert box["width"] > 3 * box["height"]
+    page.mouse.click(box["x"] + box["width"] - 3, box["y"] + box["height"] / 2)
+    expect(page.get_by_text("values [0.0, 2.0]")).to_be_visible()
+    expect(told).to_have_text(["1", "100"])
+    page.get_by_role("slider", name="AdaDelta").press("Home")
+    expect(told).to_have_text(["0.01", "100"])
+
+
 def test_bars_take_keys_links_and_what_python_sets(open_page, settled) -> None:
     page = open_page("?case=upright&logits=0.5,0.5,0.5")
     page.get_by_role("slider", name="c", exact=True).press("ArrowUp")

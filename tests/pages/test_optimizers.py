@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from explainers.optimizers import trajectories
+from explainers.optimizers import OPTIMIZERS, trajectories
 from explainers.surfaces import SURFACES, align
 from tests.pages.conftest import complaints, facts, pieces
 from ui.language import LANGUAGES
@@ -65,7 +66,7 @@ def start_of(app) -> tuple[float, float]:
     """Where the race's sliders stand."""
     sliders = {piece["topic"]: piece for piece in pieces(app, "slider")}
     at = (sliders[f"{PAGE}.{axis}"] for axis in "xy")
-    return tuple(float(slider["texts"][slider["index"]]) for slider in at)
+    return tuple(float(slider["texts"][slider["index"]].replace("−", "-")) for slider in at)
 
 
 def test_the_shares_of_the_basins(open_concept):
@@ -91,6 +92,22 @@ def test_the_floor_of_noise(open_concept):
         rate, noise = shown["lr_sgd"], float(level)
         wanted = sum(rate * noise**2 / (2 * (2 - rate * curved)) for curved in (1, 10))
         assert shown["floor"] == pytest.approx(wanted)
+
+
+def test_each_rate_can_be_set_by_hand(open_concept, drawn):
+    """One bar at a hundred times the fair rate: that optimizer alone takes another path."""
+
+    def heights(**query):
+        open_concept(surface="quadratic", **query)
+        (race,) = (step for step in drawn.steps if step.id == f"{PAGE}.race")
+        return {name: race._tables[name] for name in OPTIMIZERS}
+
+    fair, own = heights(), heights(rates="each", factors="2,0,0,0,0,0,0,0,0,0")
+    assert [name for name in OPTIMIZERS if not np.array_equal(fair[name], own[name])] == ["sgd"]
+    each = heights(rates="each", factors=",".join(["1"] * 10))
+    together = heights(factor="10.0")
+    for name in OPTIMIZERS:
+        np.testing.assert_allclose(each[name], together[name])
 
 
 def test_too_large_a_rate_is_a_sentence_and_no_error(open_concept):

@@ -33,6 +33,8 @@ def live_bars(
     step: float,
     key: str,
     query: str,
+    stacked: bool = False,
+    power: bool = False,
     on_release: Callable[[], None] | None = None,
 ) -> list[float]:
     """A bar for each name, dragged up and down; returns their values.
@@ -42,6 +44,8 @@ def live_bars(
         low, high, step: the values that a bar can take.
         key: unique in the app.
         query: name in the URL, which holds the values joined by commas.
+        stacked: whether the bars lie, one below the other: names may then be long.
+        power: whether a bar tells ten to the power of its value.
         on_release: called when a bar is let go, before the script runs.
     """
     rows = st.session_state.setdefault(_ROWS, {})
@@ -60,6 +64,8 @@ def live_bars(
             "low": low,
             "high": high,
             "step": step,
+            "stacked": stacked,
+            "power": power,
             "revision": row.revision,
         },
         key=key,

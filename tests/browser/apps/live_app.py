@@ -196,6 +196,29 @@ def upright() -> None:
     toolbar("step", "page", offers=[], tables={}, acknowledgements=answered, calls=[])
 
 
-PIECES = (slider, named, play, figure, heat, select, sweep, sentence, sizes, training, upright)
-CASES = {case.__name__: case for case in PIECES}
+def stacked() -> None:
+    """Two factors, told as powers of ten and dragged to the right."""
+    span = {"low": -2.0, "high": 2.0, "step": 1.0}
+    options = {"key": "factors", "query": "factors", "stacked": True, "power": True}
+    values = live_bars("Factors", ["AdaDelta", "Momentum"], [0.0, 0.0], **span, **options)
+    st.text(f"values {values}")
+    answered = {"factors": bars_serial("factors")}
+    toolbar("step", "page", offers=[], tables={}, acknowledgements=answered, calls=[])
+
+
+PIECES = (
+    slider,
+    named,
+    play,
+    figure,
+    heat,
+    select,
+    sweep,
+    sentence,
+    sizes,
+    training,
+    upright,
+    stacked,
+)
+CASES = {case.__name__: case for case in (*PIECES, upright, stacked)}
 st.fragment(CASES[st.query_params.get("case", "slider")])()

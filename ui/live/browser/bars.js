@@ -1,6 +1,6 @@
-// Live bars: a row of upright range inputs. Like the live slider, one report is in flight at a
+// Live bars: a row of upright range inputs, or lying ones one below the other. Like the live slider, one report is in flight at a
 // time and the newest state waits for its answer.
-import { element, onReconnect, piece, subscribe } from "./shared.js";
+import { element, onReconnect, piece, readable, subscribe } from "./shared.js";
 
 const PATIENCE = 5000; // ms after which an unanswered report counts as lost
 
@@ -49,19 +49,22 @@ function create(root) {
     const zero = Math.min(1, Math.max(0, -data.low / (data.high - data.low)));
     input.style.setProperty("--from", Math.min(share, zero));
     input.style.setProperty("--to", Math.max(share, zero));
-    input.nextElementSibling.textContent = Number(input.value).toFixed(1);
+    const value = Number(input.value);
+    input.nextElementSibling.textContent = data.power ? readable(10 ** value) : value.toFixed(1);
+    input.setAttribute("aria-valuetext", input.nextElementSibling.textContent);
   }
 
   function build() {
     const bars = data.names.map((name) => {
       const input = element("input", { type: "range", min: data.low, max: data.high, step: data.step });
-      input.setAttribute("aria-orientation", "vertical");
+      input.setAttribute("aria-orientation", data.stacked ? "horizontal" : "vertical");
       input.ariaLabel = name;
       input.oninput = () => { show(input); waiting ??= false; pump(); };
       input.onchange = () => { waiting = true; pump(); };
       return element("div", { className: "live-upright" }, input,
         element("output"), element("span", { textContent: name, title: name }));
     });
+    row.classList.toggle("live-stacked", data.stacked);
     row.replaceChildren(...bars);
     inputs = bars.map((bar) => bar.firstElementChild);
   }

@@ -1,19 +1,6 @@
 // Places in a text or a table that follow sliders: each has the values of one `Follow`, or of
 // several, of which the one counts whose slider moved last.
-import { subscribe } from "./shared.js";
-
-const RAISED = { "-": "⁻", ...[..."⁰¹²³⁴⁵⁶⁷⁸⁹"] };
-
-// A size over many orders of magnitude, in two or three digits: `figures.numbers.readable`.
-function told(number) {
-  if (number === 0) return "0";
-  if (number === Infinity) return "∞";
-  if (number >= 1e-3 && number < 1e4) {
-    return number < 99.5 ? `${Number(number.toPrecision(2))}` : number.toFixed(0);
-  }
-  const [digits, exponent] = number.toExponential(1).replace("+", "").split("e");
-  return `${digits.replace(".0", "")}·10${[...exponent].map((sign) => RAISED[sign]).join("")}`;
-}
+import { readable, subscribe } from "./shared.js";
 
 function floats(text) {
   return new Float32Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
@@ -32,7 +19,7 @@ export function createPlaces(draw) {
       index * shape[i] + Math.min(at.get(topic) ?? 0, shape[i] - 1), 0);
     const rows = shape[topics.length] ?? 1;
     const found = values[flat * rows + row] ?? "";
-    return values instanceof Float32Array ? told(found) : found;
+    return values instanceof Float32Array ? readable(found) : found;
   }
 
   function follow(places) {

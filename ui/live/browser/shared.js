@@ -150,6 +150,19 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+const RAISED = { "-": "⁻", ...[..."⁰¹²³⁴⁵⁶⁷⁸⁹"] };
+
+// A size over many orders of magnitude, in two or three digits: `figures.numbers.readable`.
+export function readable(number) {
+  if (number === 0) return "0";
+  if (number === Infinity) return "∞";
+  if (number >= 1e-3 && number < 1e4) {
+    return number < 99.5 ? `${Number(number.toPrecision(2))}` : number.toFixed(0);
+  }
+  const [digits, exponent] = number.toExponential(1).replace("+", "").split("e");
+  return `${digits.replace(".0", "")}·10${[...exponent].map((sign) => RAISED[sign]).join("")}`;
+}
+
 export function theme(node) {
   const style = getComputedStyle(node);
   const read = (name, otherwise) => style.getPropertyValue(`--st-${name}`).trim() || otherwise;
