@@ -250,6 +250,43 @@ def fate_table(
     }
 
 
+def fate_sentences(
+    forward: Fate, backward: Fate, schemes: Sequence[str], translate: Translate
+) -> str:
+    """Where signal and gradient are lost, and under which schemes.
+
+    Args:
+        forward, backward: as for `fate_table`.
+
+    >>> from torch import tensor
+    >>> signal, gradient = Fate(tensor([3, 3]), tensor([0, 0])), Fate(*[tensor([0, 0])] * 2)
+    >>> fate_sentences(signal, gradient, ["zeros", "orthogonal"], str)
+    'The signal dies at layer 3 (Zeros, Orthogonal).'
+    """
+    _ = translate
+    told = {
+        _("The signal dies at layer {where}."): forward.died,
+        _("The signal explodes at layer {where}."): forward.exploded,
+        _("The gradient dies at layer {where}."): backward.died,
+        _("The gradient explodes at layer {where}."): backward.exploded,
+    }
+    places = {text: _where(layers, schemes, _) for text, layers in told.items()}
+    return " ".join(text.format(where=where) for text, where in places.items() if where)
+
+
+def _where(layers: Tensor, schemes: Sequence[str], _: Translate) -> str:
+    """The layers other than 0, each with the schemes that it stands for."""
+    names: dict[int, list[str]] = {}
+    for scheme, layer in zip(schemes, layers.tolist(), strict=True):
+        names.setdefault(layer, []).append(scheme_names(_)[scheme])
+    found = (
+        _("{layer} ({names})").format(layer=layer, names=_(", ").join(names[layer]))
+        for layer in sorted(names)
+        if layer
+    )
+    return _(", ").join(found)
+
+
 # ---------------------------------------------------------------- the gain
 
 

@@ -103,7 +103,8 @@ def all_at_once(step):
     step.table(figures.fate_table(forward, backward, ALL, _))
     step.figure(figures.spread_curves(spread, ALL, _), key="curves")
     kept = step.run(explain.count_kept, forward, backward)
-    step.says(kept=kept, all=len(ALL), depth=depth, activation=ACTIVATIONS[activation])
+    lost = figures.fate_sentences(forward, backward, ALL, _)
+    step.says(kept=kept, all=len(ALL), depth=depth, activation=ACTIVATIONS[activation], lost=lost)
     step.fact(kept=kept)
     activations = dict(zip(ALL, spread.activation_std, strict=True))
     gradients = {f"gradient_{k}": v for k, v in zip(ALL, spread.gradient_std, strict=True)}

@@ -29,6 +29,7 @@ from figures.initialization import (
     LOWEST,
     RIDGES,
     activation_ridges,
+    fate_sentences,
     fate_table,
     gain_ends,
     gain_layers,
@@ -67,6 +68,17 @@ def finite(figure):
             if values is not None:
                 assert np.isfinite(np.asarray(values, dtype=float)).all(), trace.name
     return figure
+
+
+def test_the_sentences_tell_where_each_is_lost():
+    forward = Fate(torch.tensor([3, 0, 1, 3]), torch.tensor([0, 7, 0, 0]))
+    backward = Fate(torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 2, 0]))
+    schemes = ["zeros", "normal", "orthogonal", "constant"]
+    assert fate_sentences(forward, backward, schemes, str) == (
+        "The signal dies at layer 1 (Orthogonal), 3 (Zeros, Constant 0.01). "
+        "The signal explodes at layer 7 (Normal N(0, 1)). "
+        "The gradient explodes at layer 2 (Orthogonal)."
+    )
 
 
 def test_every_scheme_has_a_name_and_a_look():
