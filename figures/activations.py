@@ -19,10 +19,10 @@ from explainers.activations import (
     Signal,
     Wave,
 )
-from figures.numbers import readable
 from figures.plain import Figure
 from figures.stage import HeatMap, Layer
 from figures.style import CATEGORIES, CHOSEN, IGNORED, MAGNITUDE, NEGATIVE, TEMPLATE, figure
+from figures.words import readable
 
 Translate = Callable[[str], str]
 

@@ -20,7 +20,6 @@ from explainers.initialization import (
     VarianceLaw,
 )
 from explainers.painting import TrainingState
-from figures.numbers import latex, readable
 from figures.plain import Figure
 from figures.style import (
     CATEGORIES,
@@ -34,6 +33,7 @@ from figures.style import (
     figure,
     horizontal,
 )
+from figures.words import in_a_row, latex, readable
 
 Translate = Callable[[str], str]
 
@@ -271,7 +271,8 @@ def fate_sentences(
         _("The gradient explodes at layer {where}."): backward.exploded,
     }
     places = {text: _where(layers, schemes, _) for text, layers in told.items()}
-    return " ".join(text.format(where=where) for text, where in places.items() if where)
+    said = [text.format(where=where) for text, where in places.items() if where]
+    return in_a_row(said, _) if said else ""
 
 
 def _where(layers: Tensor, schemes: Sequence[str], _: Translate) -> str:

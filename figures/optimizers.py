@@ -17,9 +17,9 @@ from explainers.expressions import (
 )
 from explainers.optimizers import StepDetails
 from explainers.surfaces import Survey, Window
-from figures.numbers import latex, readable
 from figures.plain import Figure
 from figures.style import CATEGORIES, IGNORED, MAGNITUDE, figure, vertical
+from figures.words import in_a_row, latex, readable
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, _yellow = CATEGORIES
 LOOKS = {
@@ -273,7 +273,7 @@ def race_sentences(
             step=step, leader=names(_)[optimizers[leader]], height=readable(height)
         )
         gone = departures(left, optimizers, step, translate)
-        told.append(" ".join([sentence, *gone]))
+        told.append(in_a_row([sentence, *gone], _))
     return told
 
 
@@ -446,7 +446,7 @@ def step_sentences(details: StepDetails, left: Tensor, translate: Translate) -> 
         numbers = dict(zip(("gx", "gy", "dx", "dy", "height"), map(readable, row), strict=True))
         gone = departures(left, [details.optimizer], step, translate)
         chosen = nowhere if any(map(math.isnan, row)) else sentence
-        told.append(" ".join([chosen.format(step=step, **numbers), *gone]))
+        told.append(in_a_row([chosen.format(step=step, **numbers), *gone], _))
     return told
 
 

@@ -4,7 +4,7 @@ import torch
 
 from explainers import activations as explain
 from figures import activations as figures
-from figures.numbers import readable
+from figures.words import readable
 from ui import chooser
 from ui.language import translate as _
 from ui.live.figure import Sweep

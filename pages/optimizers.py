@@ -7,7 +7,7 @@ from explainers import descents, surfaces
 from explainers import optimizers as explain
 from explainers.expressions import ExpressionError
 from figures import optimizers as figures
-from figures.numbers import readable
+from figures.words import readable
 from ui import chooser
 from ui.address import say, unless_default
 from ui.language import translate as _

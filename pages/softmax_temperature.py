@@ -10,7 +10,7 @@ from explainers.models.fashion_teacher import teacher_logits
 from explainers.models.imagenet import CLASSES, crop_box
 from explainers.models.mobilenet_v2 import classify
 from figures import softmax_temperature as figures
-from figures.numbers import readable
+from figures.words import readable
 from ui import chooser
 from ui.language import translate as _
 from ui.live.figure import Sweep

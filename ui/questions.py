@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from figures.numbers import readable
+from figures.words import readable
 from ui import text
 from ui.language import translate as _
 

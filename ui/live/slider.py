@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from figures.numbers import readable
+from figures.words import readable
 from ui.address import say, unless_default, written
 from ui.live.channel import component
 

@@ -152,7 +152,7 @@ export function element(tag, attributes = {}, ...children) {
 
 const RAISED = { "-": "⁻", ...[..."⁰¹²³⁴⁵⁶⁷⁸⁹"] };
 
-// A size over many orders of magnitude, in two or three digits: `figures.numbers.readable`.
+// A size over many orders of magnitude, in two or three digits: `figures.words.readable`.
 export function readable(number) {
   if (number === 0) return "0";
   if (number === Infinity) return "∞";

@@ -1,6 +1,8 @@
-"""Numbers over many orders of magnitude, as people write them."""
+"""Numbers over many orders of magnitude and lists of sentences, as people write them."""
 
 import math
+from collections.abc import Callable, Sequence
+from functools import reduce
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -26,6 +28,16 @@ def latex(number: float, digits: int = 3) -> str:
     mantissa, power = _parts(number, digits)
     mantissa = mantissa.replace("−", "-").replace("∞", r"\infty").replace("NaN", r"\text{NaN}")
     return mantissa + (rf" \cdot 10^{{{power}}}" if power else "")
+
+
+def in_a_row(sentences: Sequence[str], translate: Callable[[str], str]) -> str:
+    """Sentences, at least one, one after the other: Chinese has no space between them.
+
+    >>> in_a_row(["It falls.", "It stops."], str)
+    'It falls. It stops.'
+    """
+    pair = translate("{one} {next}")
+    return reduce(lambda one, more: pair.format(one=one, next=more), sentences)
 
 
 def _parts(number: float, digits: int) -> tuple[str, str]:
