@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,19 @@ _LITERAL_ELEMENTS = 400
 @dataclass(frozen=True)
 class _Line:
     name: str
-    function: Callable[..., Any]
     code: str
     summary: bool
 
 
 class Recipe:
-    """Records the explainer calls of a step, each with the origin of its arguments."""
+    """Records the explainer calls of a step, each with the origin of its arguments.
+
+    Calls are only noted; their script is written when somebody wants to read it.
+    """
 
     def __init__(self) -> None:
+        self._functions: dict[Callable[..., Any], None] = {}
+        self._notes: list[Callable[[], None]] = []
         self._known: dict[int, tuple[Any, str]] = {}
         self._lines: list[_Line] = []
         self._imports: set[str] = set()
@@ -32,12 +37,18 @@ class Recipe:
 
     def define(self, name: str, value: Any, code: str, *imports: str) -> None:
         """Declare that `value` is what the statement `name = code` makes."""
+        self._notes.append(partial(self._define, name, value, code, imports))
+
+    def _define(self, name: str, value: Any, code: str, imports: Sequence[str]) -> None:
         self._know(name, value)
         self._setup.append(f"{name} = {code}")
         self._imports.update(imports)
 
     def alias(self, value: Any, original: Any, code: str) -> None:
         """Declare `value` as an expression on a known value, written `{}` in `code`."""
+        self._notes.append(partial(self._alias, value, original, code))
+
+    def _alias(self, value: Any, original: Any, code: str) -> None:
         self._known[id(value)] = (value, code.format(self._expression(original)))
 
     def record(
@@ -48,7 +59,11 @@ class Recipe:
         result: Any,
     ) -> None:
         """Record one call and its result."""
-        self._add(function, arguments, options, result, "{}")
+        self._note(function, arguments, options, result, "{}")
+
+    def _note(self, function: Callable[..., Any], *call: Any) -> None:
+        self._functions[function] = None
+        self._notes.append(partial(self._add, function, *call))
 
     def _add(
         self,
@@ -63,8 +78,7 @@ class Recipe:
         name = self._fresh(result, function)
         self._imports.add(f"from {function.__module__} import {function.__name__}")
         call = f"{function.__name__}({', '.join(parts)})"
-        line = _Line(name, function, within.replace("{}", call), _is_summary(result))
-        self._lines.append(line)
+        self._lines.append(_Line(name, within.replace("{}", call), _is_summary(result)))
         self._know(name, result)
 
     def record_states(
@@ -75,14 +89,13 @@ class Recipe:
         states: Sequence[Any],
     ) -> None:
         """Record a generator and the states that it has yielded so far; the last is a result."""
-        self._add(
-            function, arguments, options, states[-1], f"list(islice({{}}, {len(states)}))[-1]"
-        )
-        self._imports.add("from itertools import islice")
+        within = f"list(islice({{}}, {len(states)}))[-1]"
+        self._note(function, arguments, options, states[-1], within)
+        self._notes.append(partial(self._imports.add, "from itertools import islice"))
 
     def functions(self) -> list[Callable[..., Any]]:
         """The functions that ran, each once, in order."""
-        return list(dict.fromkeys(line.function for line in self._lines))
+        return list(self._functions)
 
     def source(self) -> str:
         """Source of the functions that ran."""
@@ -90,6 +103,9 @@ class Recipe:
 
     def script(self) -> str:
         """A script that repeats the calls and prints their scalar results."""
+        notes, self._notes = self._notes, []
+        for note in notes:
+            note()
         body = [*self._setup, *(f"{line.name} = {line.code}" for line in self._lines)]
         printed = [line.name for line in self._lines if line.summary]
         body += [f"print({name})" for name in printed or [self._lines[-1].name]]

@@ -64,14 +64,14 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     chosen = device()
     fell_back = False
     try:
-        result, milliseconds = _timed(function, args, kwargs, chosen)
+        result, milliseconds = _timed(function, args, kwargs, chosen, chosen.type != "cpu")
     except torch.OutOfMemoryError:
         if chosen.type == "cpu":
             raise
         fell_back = True
     if fell_back:  # outside of the handler, which would keep the device's tensors alive
         chosen = torch.device("cpu")
-        result, milliseconds = _timed(function, args, kwargs, chosen)
+        result, milliseconds = _timed(function, args, kwargs, chosen, True)
     _note(Call(function, str(chosen), milliseconds, fell_back))
     return result
 
@@ -99,7 +99,7 @@ def stream(function: Callable[P, Iterator[R]], *args: P.args, **kwargs: P.kwargs
         try:
             states = function(*_fresh(args, chosen), **_fresh(kwargs, chosen))
             for number in itertools.count():
-                state, milliseconds = _timed(next, (states, None), {}, chosen)
+                state, milliseconds = _timed(next, (states, None), {}, chosen, True)
                 if state is None:
                     return
                 if number < given:
@@ -193,16 +193,26 @@ def _torch() -> Any:
 
 
 def _timed(
-    function: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any], place: torch.device
+    function: Callable[..., R],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    place: torch.device,
+    moving: bool,
 ) -> tuple[R, float]:
-    """The result, on the CPU, and the milliseconds that `function` took on the device `place`."""
-    function, args, kwargs = _moved((function, args, kwargs), place)
+    """The result, on the CPU, and the milliseconds that `function` took on the device `place`.
+
+    Args:
+        moving: whether anything may lie elsewhere: looking through all arguments takes longer than
+            a small function.
+    """
+    if moving:
+        function, args, kwargs = _moved((function, args, kwargs), place)
     _synchronize(place)
     started = time.perf_counter()
     result = function(*args, **kwargs)
     _synchronize(place)
     milliseconds = (time.perf_counter() - started) * 1000
-    return _moved(result, _torch().device("cpu")), milliseconds
+    return _moved(result, _torch().device("cpu")) if moving else result, milliseconds
 
 
 def _synchronize(place: torch.device) -> None:
