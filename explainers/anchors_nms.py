@@ -671,22 +671,21 @@ def soft_nms(
     if method not in ("linear", "gaussian"):
         raise ValueError(f"method is {method!r}: 'linear' or 'gaussian' is needed")
 
-    def factor(iou: Float[Tensor, "left"]) -> Float[Tensor, "left"]:
+    def factor(iou: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
         if method == "gaussian":
             return (-iou.square() / sigma).exp()
         return (1 - iou).where(iou >= iou_threshold, 1)
 
-    decayed = scores.clone()
-    remaining = (scores >= score_threshold).nonzero()[:, 0]
-    kept = []
-    while len(remaining) > 0:
-        best = remaining[decayed[remaining].argmax(dim=0, keepdim=True)]
+    factors = factor(unchecked_iou(boxes, boxes) * (classes[:, None] == classes))
+    decayed, waiting = scores, scores >= score_threshold
+    kept = [classes[:0]]
+    while waiting.any():
+        best = decayed.where(waiting, -1).argmax(dim=0, keepdim=True)
         kept.append(best)
-        remaining = remaining[remaining != best]
-        iou = unchecked_iou(boxes[best], boxes[remaining])[0]
-        decayed[remaining] *= factor(iou * (classes[remaining] == classes[best]))
-        remaining = remaining[decayed[remaining] >= score_threshold]
-    order = torch.cat([*kept, remaining])
+        waiting[best] = False
+        decayed = (decayed * factors[best][0]).where(waiting, decayed)
+        waiting &= decayed >= score_threshold
+    order = torch.cat(kept)
     return order, decayed[order]
 
 

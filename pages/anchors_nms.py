@@ -181,10 +181,7 @@ def suppression(step):
     layers = figures.sweep_layers(boxes, scores, kept, labels, of_iou, of_score, SCORES)
     step.stage(photo, layers)
     at = SCORES.index(score)
-    after = step.run(explain.scores_after, boxes, scores, "hard", iou, classes=classes)
-    given = {"survivors": after, "candidates": scores}
-    least = torch.tensor(score)
-    step.fact(**{k: step.run(explain.count_at_least, v, least) for k, v in given.items()})
+    step.fact(survivors=left[SHARES.index(iou), at], candidates=left[-1, at])
     step.says(
         iou=Follow([of_iou], [f"{v:.2f}" for v in SHARES]),
         score=Follow([of_score], [f"{v:.2f}" for v in SCORES]),
