@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -430,7 +431,9 @@ def _levels(values: np.ndarray, layer: HeatMap | PatchMaps) -> tuple[np.ndarray,
     return np.where(known, levels, _NOTHING).astype(np.uint16), first, step
 
 
+@cache
 def _lut(colours: str) -> np.ndarray:
+    """The 256 colours of a scale, as red, green and blue."""
     scale = plotly.colors.sample_colorscale(_SCALES[colours], 256, colortype="tuple")
     return np.rint(np.array(scale) * 255).astype(np.uint8)
 
