@@ -30,6 +30,7 @@ PATIENCE = 10.0
 """Seconds after which an answer counts as lost."""
 
 _JPEG = b"\xff\xd8\xff"
+_PACKED = ("live.figure", "live.stage", "live.resource")
 _PAINTED = ("attention_maps.places.hidden", "attention_maps.depth.colours")  # not the photo
 _SIZE = (640, 480)
 _LEVELS = 8  # of red and of green: so many colours, squared, tell visitors apart
@@ -247,17 +248,17 @@ class Client:
             self.errors.append(element.alert.body)
 
     def _take_piece(self, delta: Delta, piece: BidiComponent) -> None:
-        if piece.WhichOneof("data") == "bytes":
+        if piece.component_name in _PACKED:
             if not any(stage in piece.id for stage in _PAINTED):
                 self._check_photo(piece.bytes)
         elif piece.component_name == "live.slider":
-            data = json.loads(piece.json)
+            data = json.loads(piece.bytes)
             self.controls[data["topic"]] = Control(
                 piece.id, delta.fragment_id, data["texts"], data["revision"]
             )
         elif self._awaited and piece.component_name == "live.toolbar":
             topic, serial = self._awaited
-            if json.loads(piece.json)["acks"].get(topic, -1) >= serial:
+            if json.loads(piece.bytes)["acks"].get(topic, -1) >= serial:
                 self._awaited = None
 
     _TAKEN: ClassVar[dict[str, Callable[["Client", ForwardMsg], None]]] = {

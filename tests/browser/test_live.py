@@ -73,7 +73,7 @@ class Wire:
         message.ParseFromString(payload)
         piece = message.delta.new_element.bidi_component
         if piece.component_name == "live.slider":
-            self._unanswered.discard(json.loads(piece.json)["ack"])
+            self._unanswered.discard(json.loads(piece.bytes)["ack"])
 
 
 class Live:

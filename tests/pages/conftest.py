@@ -197,7 +197,7 @@ def complaints(app: AppTest) -> list[str]:
 def pieces(app: AppTest, name: str) -> list[Any]:
     """The data of the live pieces of one kind, for those that are sent as JSON."""
     protos = [node.proto for node in app.get("bidi_component")]
-    return [json.loads(p.json) for p in protos if p.component_name == f"live.{name}"]
+    return [json.loads(p.bytes) for p in protos if p.component_name == f"live.{name}"]
 
 
 def facts(app: AppTest, page: str) -> dict[str, float]:

@@ -21,6 +21,7 @@ _BROWSER = Path(__file__).parent / "browser"
 _PLOTLY = Path(plotly.__file__).parent / "package_data"
 _RESOURCE_BYTES = 16_384
 _SHARED = "live.shared"
+_PACKED = {"figure", "stage", "resource"}
 _ALIGNMENT = 8
 _DTYPES = {"b1": "u1", "i8": "i4", "f8": "f4", "u8": "u4"}
 
@@ -28,11 +29,13 @@ _LOADER = """
 // Loads the real module once; every call before it is there waits for it.
 const base = new URL("BASE", document.baseURI).href;
 const loading = import(base + "NAME.js");
-export default function (component) {
+export default function (sent) {
   let cleanup = null;
   let gone = false;
   loading.then((module) => {
-    if (!gone) cleanup = module.default(component, base);
+    if (gone) return;
+    const data = PACKED ? sent.data : JSON.parse(new TextDecoder().decode(sent.data));
+    cleanup = module.default({ ...sent, data }, base);
   });
   return () => {
     gone = true;
@@ -70,9 +73,21 @@ def plotly_url() -> str:
 
 @functools.cache
 def component(name: str) -> Callable[..., Any]:
-    """The mount function of the live piece whose browser half is `browser/<name>.js`."""
+    """The mount function of the live piece whose browser half is `browser/<name>.js`.
+
+    Its data is a block of `pack` for the pieces in `_PACKED`, a dict for the others. That is sent
+    as JSON of our own: Streamlit would write it twice and look at each value for a table.
+    """
+    packed = name in _PACKED
     script = _LOADER.replace("BASE", browser_path()).replace("NAME", name)
-    return st.components.v2.component(f"live.{name}", js=script, isolate_styles=False)
+    script = script.replace("PACKED", json.dumps(packed))
+    mounted = st.components.v2.component(f"live.{name}", js=script, isolate_styles=False)
+
+    def mount(*, data: bytes | Mapping[str, Any], **options: Any) -> Any:
+        sent = data if packed else json.dumps(data, ensure_ascii=False).encode()
+        return mounted(data=sent, **options)
+
+    return mount
 
 
 def pack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray | bytes | str]) -> bytes:
