@@ -83,11 +83,11 @@ def component(name: str) -> Callable[..., Any]:
     script = script.replace("PACKED", json.dumps(packed))
     mounted = st.components.v2.component(f"live.{name}", js=script, isolate_styles=False)
 
-    def mount(*, data: bytes | Mapping[str, Any], **options: Any) -> Any:
+    def mounted_with(*, data: bytes | Mapping[str, Any], **options: Any) -> Any:
         sent = data if packed else json.dumps(data, ensure_ascii=False).encode()
         return mounted(data=sent, **options)
 
-    return mount
+    return mounted_with
 
 
 def pack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray | bytes | str]) -> bytes:

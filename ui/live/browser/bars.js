@@ -1,5 +1,5 @@
-// Live bars: a row of upright range inputs, or lying ones one below the other. Like the live slider, one report is in flight at a
-// time and the newest state waits for its answer.
+// Live bars: a row of upright range inputs, or lying ones one below the other. Like the live
+// slider, one report is in flight at a time and the newest state waits for its answer.
 import { element, onReconnect, piece, readable, subscribe } from "./shared.js";
 
 const PATIENCE = 5000; // ms after which an unanswered report counts as lost
