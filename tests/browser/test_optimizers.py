@@ -121,7 +121,7 @@ def test_of_two_figures_the_first_is_seen_before_the_next_is_drawn(open_page, se
 def test_what_is_printed_has_every_figure(open_page, settled):
     page = settled(open_page(PAGE))
     far = page.locator(".live-plot[data-far]")
-    assert far.count() > 0
+    expect(far).not_to_have_count(0)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     expect(far).to_have_count(0)
     expect(page.locator(".live-plot:not(:has(.main-svg))")).to_have_count(0)
