@@ -484,11 +484,12 @@ def test_the_stage_follows_its_column(open_stage, width):
     assert frame["width"] / frame["height"] == pytest.approx(1.5, rel=0.01)
     stage.page.set_viewport_size({"width": 600, "height": 800})
     stage.page.wait_for_function(
-        "(width) => document.querySelector('.stage-frame').clientWidth !== width",
+        """(width) => {
+            const { width: drawn, clientWidth } = document.querySelector('.stage-scene');
+            return clientWidth !== width && drawn === clientWidth;
+        }""",
         arg=frame["width"],
     )
-    canvas = stage.page.locator(".stage-scene")
-    assert canvas.evaluate("node => node.width === node.clientWidth")
     assert not stage.is_empty("scene")
 
 
