@@ -68,7 +68,7 @@ CHANGES = [
     Change("activations", PLAYS, "Update"),
     Change("activations", CHOICE, "kernel"),
     Change("initialization", ASKS, "Number of layers", light=False),
-    Change("initialization", PLAYS, "Weights times"),
+    Change("initialization", PLAYS, "Gain (weights ×)"),
     Change("optimizers", ASKS, "Start, x", light=False),
     Change("optimizers", PLAYS, "Step"),
     Change("softmax_temperature", PLAYS, "Temperature T"),
@@ -76,7 +76,7 @@ CHANGES = [
     Change("attention_maps", PLAYS, "Strength of the gates"),
     Change("attention_maps", HOVER, "patches-stage"),
     Change("attention_maps", HOVER, "scores-stage"),
-    Change("anchors_nms", PLAYS, "Least score in the end"),
+    Change("anchors_nms", PLAYS, "Lowest final score"),
     Change("anchors_nms", PLAYS, "IoU threshold"),
     Change("anchors_nms", HOVER, "layout-stage"),
 ]

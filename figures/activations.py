@@ -154,7 +154,7 @@ def profile_table(
         _("Activation"): [NAMES[name] for name in profiles],
         _("Formula"): [f"${formula(name, parameters[name])}$" for name in profiles],
         _("Range"): [p.range for p in profiles.values()],
-        _("Steepest"): [readable(p.steepest) for p in profiles.values()],
+        _("Steepest slope"): [readable(p.steepest) for p in profiles.values()],
         _("Cost"): [p.cost for p in profiles.values()],
     }
 
@@ -243,7 +243,7 @@ def signal(
     zero = int((0 - low) / (high - low) * len(share))
     told = {i: f"{share[i]:.0%}" for i in np.flatnonzero(share > most)}
     if zero in told and out.zero > 0:
-        told[zero] = _("{share} exactly 0").format(share=f"{100 * float(out.zero):.0f} %")
+        told[zero] = _("{share} exactly 0").format(share=f"{float(out.zero):.0%}")
     at_end = {"xref": "x2", "x": most, "xanchor": "right", "yref": "y", "showarrow": False}
     spikes = [
         {
@@ -490,7 +490,7 @@ def units(state: DyingState, _: Translate) -> Figure:
         yaxis2={"title": {"text": _("Layer")}, "domain": [0, 0.43], **layers},
         annotations=[
             {**heading, "y": 1, "text": _("ReLU – orange: dead")},
-            {**heading, "y": 0.43, "text": _("Leaky ReLU – grey: on for no input, but it leaks")},
+            {**heading, "y": 0.43, "text": _("Leaky ReLU – grey: never on, but leaks")},
         ],
     )
 

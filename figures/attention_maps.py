@@ -60,6 +60,24 @@ def thinned(maps: Tensor, most: int) -> Tensor:
     return functional.adaptive_avg_pool2d(maps[None], (rows, columns))[0]
 
 
+def block_names(blocks: Sequence[str], translate: Translate) -> dict[str, str]:
+    """The blocks by what they are, counted from 1.
+
+    >>> block_names(["enc.3", "context", "up.0"], str)
+    {'enc.3': 'Encoder 4', 'context': 'Context', 'up.0': 'Decoder 1'}
+    """
+    _ = translate
+    kinds = {"enc": _("Encoder {n}"), "context": _("Context"), "up": _("Decoder {n}")}
+    parted = {block: block.partition(".") for block in blocks}
+    return {b: kinds[kind].format(n=int(n or 0) + 1) for b, (kind, _dot, n) in parted.items()}
+
+
+def gate_widths(gate: Gate) -> str:
+    """How many numbers go into each layer of a gate, and how many come out."""
+    widths = len(gate.pooled), len(gate.squeezed), len(gate.gate)
+    return " → ".join(str(width) for width in widths if width)
+
+
 def gate_flow(gate: Gate, translate: Translate) -> Figure:
     """Squeeze, excite, scale, with this photo's numbers; trace 2 holds the gates."""
     _ = translate
@@ -302,6 +320,18 @@ def _bytes(values: Tensor) -> np.ndarray:
     return np.rint(values.numpy() * 255).astype(np.uint8)
 
 
+def shared_out(look: str, patch: int, columns: int, translate: Translate) -> str:
+    """What is shared out among the patches in step 3: whose attention, as part of a sentence."""
+    _ = translate
+    if look == "class":
+        return _("the class token's attention")
+    if look == "rollout":
+        told = _("the rollout of the patch in row {row}, column {column}")
+    else:
+        told = _("the attention of the patch in row {row}, column {column} (itself included)")
+    return told.format(row=patch // columns + 1, column=patch % columns + 1)
+
+
 def head_figure(maps: HeadMaps, layer: int, translate: Translate) -> Figure:
     """All heads of one layer for one patch, each on its own scale; trace h may follow in `z`."""
     _ = translate
@@ -382,8 +412,8 @@ def ranked(scores: PatchScores) -> tuple[Tensor, ...]:
 def score_words(scores: PatchScores, columns: int) -> dict[str, list[str]]:
     """For each query whose it is, counted as on screen, and what its scores are like."""
     counted = {
-        "row": scores.patch // columns,
-        "column": scores.patch % columns,
+        "row": scores.patch // columns + 1,
+        "column": scores.patch % columns + 1,
         "layer": scores.layer + 1,
         "head": scores.head + 1,
     }
@@ -409,7 +439,7 @@ def score_table(
     def named(token: int) -> str:
         if token == 0:
             return _("class token")
-        return f"{(token - 1) // columns}, {(token - 1) % columns}"
+        return f"{(token - 1) // columns + 1}, {(token - 1) % columns + 1}"
 
     def listed(values: Tensor, form: str) -> list[list[str]]:
         return [[format(v, form) for v in row] for row in values.gather(1, chosen).tolist()]

@@ -360,7 +360,7 @@ def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Transl
     across = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
     traces.append(here)
     return figure(
-        _("Weights times"),
+        _("Gain (weights ×)"),
         _("Standard deviation σ"),
         traces,
         height=340,
@@ -511,7 +511,7 @@ def weight_tiles(
         row = list(schemes).index(scheme)
         weights = state.first_weights[row].numpy()
         high = float(np.abs(weights).max())
-        units = _("{n} different").format(n=int(state.distinct_units[row]))
+        units = _("{n} kinds").format(n=int(state.distinct_units[row]))
         title = f"<b>{names[scheme]}</b><br>±{told(high)}, {units}"
         tip = {"hovertemplate": _("unit") + " %{y}, " + _("input") + " %{x}<extra></extra>"}
         grid.add({**_heat(weights, high or 1.0, True), **tip}, 0, column, title, fill=True)

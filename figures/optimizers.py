@@ -695,7 +695,7 @@ def surface_names(translate: Translate) -> dict[str, str]:
     people = {name: name.title() for name in ("rosenbrock", "beale", "himmelblau")}
     waves = {"rastrigin": "Rastrigin", "ackley": "Ackley"}
     plain = {"quadratic": _("Bowl"), "ravine": _("Ravine"), "saddle": _("Saddle")}
-    own = {"photo": _("My photo on itself"), "typed": _("Typed by hand")}
+    own = {"photo": _("Your photo on itself"), "typed": _("Typed by hand")}
     return {**plain, **people, **waves, **own}
 
 

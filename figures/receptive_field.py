@@ -343,7 +343,7 @@ def network_layers(
     shown = np.where(coarse > TWO_SIGMA, coarse, np.nan)
     label, look = _("Gradient, share of the largest"), {"hover": False}
     edge = (crop[0], crop[3], *crop[2:])  # has its label at the bottom, far from the other one
-    read = {"labels": ["", _("read")], "dashed": True}
+    read = {"labels": ["", _("read by the network")], "dashed": True}
     return [
         HeatMap("gradient", shown, 0, 1, "magma", label, opacity=0.9, extent=crop),
         Boxes("read", [crop, edge], ("#FFFFFF",), **read, **look),

@@ -368,8 +368,9 @@ def left_out_sentence(state: DistilState, name: str, translate: Translate) -> st
     _ = translate
     best = [100 * float(_balanced(student.bias)) for student in (state.taught, state.alone)]
     told = _(
-        "Of “{name}”, never seen, the taught student knows **{taught:.0f} %** once the logit "
-        "is raised as is best for all classes together, the other **{alone:.0f} %**."
+        "“{name}” was never seen. With its logit raised to where all classes together do best, "
+        "the taught student gets **{taught:.0f}%** of its pictures right, the other "
+        "**{alone:.0f}%**."
     )
     return told.format(name=name, taught=best[0], alone=best[1])
 

@@ -115,7 +115,7 @@ def picture(step):
     afters = {name: step.run(explain.activate, name, before) for name in shown}
     zeros = {name: step.run(explain.percent_zero, after) for name, after in afters.items()}
     titles = {"before": _("Before"), **{name: figures.NAMES[name] for name in shown}}
-    told = {name: _("{share} exactly 0").format(share=f"{zeros[name]:.0f} %") for name in shown}
+    told = {name: _("{share} exactly 0").format(share=f"{zeros[name]:.0f}%") for name in shown}
     for first in range(0, len(titles), 2):
         row = list(titles.items())[first : first + 2]
         for side, (name, title) in zip(step.sides(2), row, strict=False):

@@ -75,7 +75,7 @@ def layout(step):
     small, tall = {**one, "stride": 8, "size": 16}, {**one, "size": 32, "ratios": "tall"}
     presets = {"Faster R-CNN": {**one, "size": 128}, _("Small objects"): small}
     step.presets({**presets, _("Tall objects"): tall, "SSD": {"layout": "ssd"}})
-    kinds = {"grid": _("One grid"), "ssd": _("The SSD's six")}
+    kinds = {"grid": _("One grid"), "ssd": _("The SSD's six maps")}
     level = 0
     if step.choice(_("Anchors"), kinds, "grid", key="layout") == "ssd":
         names = [f"{m.rows} × {m.columns}" for m in ssd_maps(size)]
@@ -106,7 +106,7 @@ def matching(step):
     own = samples.objects(photo)
     objects = step.boxes(photo, own or answers(step), key="objects")
     sets = {_("By hand"): lambda: own} if own else {}
-    detector = {_("The detector's"): lambda: answers(step), _("None"): list}
+    detector = {_("Detector's boxes"): lambda: answers(step), _("Clear"): list}
     step.replace(objects, {**sets, **detector})
     above = step.live_slider(_("Positive above IoU"), LIMITS, 0.7, key="positive", live=False)
     below = step.live_slider(_("Negative below IoU"), LIMITS, 0.3, key="negative", live=False)
@@ -160,7 +160,7 @@ def target(step):
 
 @page.step
 def suppression(step):
-    kinds = {"detector": _("The SSD's"), "simulated": _("Simulated")}
+    kinds = {"detector": _("SSD's boxes"), "simulated": _("Simulated")}
     step.choice(_("Candidates"), kinds, "detector", key="source")
     iou = step.live_slider(_("IoU threshold"), SHARES, 0.5, key="iou", live=False, play=True)
     score = step.live_slider(_("Score threshold"), SCORES, 0.25, key="score", live=False)
@@ -217,7 +217,7 @@ def soft(step):
     sigma = 0.5
     if method == "gaussian":
         sigma = step.live_slider("σ", positions(0.1, 1.0, 0.05), sigma, key="sigma")
-    least = step.live_slider(_("Least score in the end"), LEASTS, 0.2, key="least", live=False)
+    least = step.live_slider(_("Lowest final score"), LEASTS, 0.2, key="least", live=False)
     step.reset()
     boxes, scores, names, classes = candidates(step, page.value("score"))
     if not len(boxes):

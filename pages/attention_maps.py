@@ -35,7 +35,8 @@ def looked_at(step):
 
 @page.step
 def gates(step):
-    block = step.choice(_("Block"), {n: n for n in gate_names()}, "enc.0", key="block", wide=True)
+    names = figures.block_names(gate_names(), _)
+    block = step.choice(_("Block"), names, "enc.0", key="block", wide=True)
     options = {"live": False, "play": True, "ticks": {0.0: _("off"), 1.0: _("trained"), 2.0: "2"}}
     strength = step.live_slider(
         _("Strength of the gates"), STRENGTHS, 1.0, key="strength", **options
@@ -55,9 +56,8 @@ def gates(step):
     found = covered[STRENGTHS.index(1.0)] > NOBODY
     nobody = _("It was made for selfies and finds nobody here: change the photo above.")
     step.says(
-        block=block,
-        channels=len(gate.gate),
-        hidden=len(gate.squeezed) or "–",
+        block=names[block],
+        widths=figures.gate_widths(gate),
         least=float(gate.gate.min()),
         most=float(gate.gate.max()),
         strength=Follow([strengths], [f"{s:g}" for s in STRENGTHS]),
@@ -158,9 +158,8 @@ def patches(step):
         rows=attended.rows,
         columns=attended.columns,
         layer=Follow([topic], [str(n) for n in numbers]),
-        largest=Follow([topic], [f"{100 * v:.1f} %" for v in largest.tolist()]),
-        row=patch // attended.columns,
-        column=patch % attended.columns,
+        largest=Follow([topic], [f"{v:.1%}" for v in largest.tolist()]),
+        whose=figures.shared_out(look, patch, attended.columns, _),
     )
     every = step.run(patch_attention.head_maps, attended, patch)
     shown = figures.drawn_heads(every)

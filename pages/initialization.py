@@ -66,7 +66,7 @@ def layer_by_layer(step):
     mode = "fan_in"
     if scheme.startswith("kaiming"):
         kinds = {"fan_in": "fan_in", "fan_out": "fan_out"}
-        mode = step.choice(_("Kaiming keeps the variance over"), kinds, mode, key="mode")
+        mode = step.choice(_("Kaiming mode"), kinds, mode, key="mode")
     activation = step.choice(_("Activation"), ACTIVATIONS, "relu", key="activation", wide=True)
     depth = step.live_slider(_("Number of layers"), positions(1, 100), 50, key="depth")
     width = step.live_slider(_("Units in each layer"), WIDTHS, 128, key="width")
@@ -115,7 +115,7 @@ def all_at_once(step):
 def gain(step):
     depth, activation, width = network()
     layers, played = range(1, depth + 1), {"live": False, "play": True}
-    factor = step.live_slider(_("Weights times"), GAINS, 1.0, key="gain", **played)
+    factor = step.live_slider(_("Gain (weights ×)"), GAINS, 1.0, key="gain", **played)
     layer = step.live_slider(_("Layer"), layers, min(2, depth), key="layer", **played)
     step.reset()
     x, gains = inputs(step, width, SWEPT), torch.tensor(GAINS)

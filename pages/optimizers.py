@@ -57,7 +57,7 @@ def survey(step, name):
 
 
 def factor_slider(step, key):
-    return step.live_slider(_("Learning rates, times the fair ones"), FACTORS, 1.0, key=key)
+    return step.live_slider(_("Learning rates, × fair rate"), FACTORS, 1.0, key=key)
 
 
 def own_factors(step):
@@ -65,7 +65,7 @@ def own_factors(step):
     kinds = {"all": _("Together"), "each": _("One by one")}
     if step.choice(_("Learning rates"), kinds, "all", key="rates") == "all":
         return factor_slider(step, "factor")
-    label, names = _("Learning rates, times the fair ones"), list(figures.names(_).values())
+    label, names = _("Learning rates, × fair rate"), list(figures.names(_).values())
     span = {"low": -2.0, "high": 2.0, "step": 0.05}
     options = {"key": "factors", "stacked": True, "power": True, **span}
     powers = step.live_bars(label, names, [0.0] * len(ALL), **options)

@@ -59,7 +59,7 @@ def stack(step):
         "padding": Column(_("Padding"), 88, 0, 99),
         "output": Column(_("Map"), 76),
         "field": Column(_("Field"), 56),
-        "jump": Column(_("Apart"), 56),
+        "jump": Column(_("Spacing"), 56),
     }
     form = Format(columns, read, write, most=MOST_LAYERS)
     options = {"key": "stack", "add": _("Add a layer"), "place": step.canvas}
@@ -181,7 +181,7 @@ def trained(step):
 @page.step
 def aspp(step):
     kinds = {name: joined(rates) for name, rates in RATES.items()}
-    rates = RATES[step.choice(_("Rates"), kinds, "l", key="rates", wide=True)]
+    rates = RATES[step.choice(_("Dilations"), kinds, "l", key="rates", wide=True)]
     stride = step.live_slider(_("Output stride"), [4, 8, 16, 32], 8, key="os", unit="px")
     step.reset()
     rows, columns = (-(-side // stride) for side in size)

@@ -55,7 +55,7 @@ def logits_of(step, source):
 def soften(step):
     cold, plain, soft = {"T": 0.05}, {"T": 1.0}, {"T": 4.0}
     step.presets({_("Hard decision"): cold, _("As trained"): plain, _("Soft targets"): soft})
-    kinds = {"photo": _("My photo"), "own": _("Set by hand")}
+    kinds = {"photo": _("Your photo"), "own": _("Set by hand")}
     source = step.choice(_("Logits"), kinds, "photo", key="source")
     if source == "own":
         names = [str(n + 1) for n in range(10)]
@@ -181,7 +181,7 @@ def distil(step):
     left, right = step.sides(2)
     step.figure(figures.accuracy_curves(states, STEPS, _), key="accuracy", place=left)
     step.figure(figures.loss_curves(states, STEPS, _), key="loss", place=right)
-    told = _("After {step} steps: **{taught:.1f} %** with the teacher, **{alone:.1f} %** without.")
+    told = _("After {step} steps: **{taught:.1f}%** with the teacher, **{alone:.1f}%** without.")
     told = told.format(step=last.step, taught=taught, alone=alone)
     if left_out != "none":
         step.figure(figures.bias_curves(last, _), key="bias")

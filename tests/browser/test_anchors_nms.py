@@ -234,7 +234,7 @@ def test_an_object_is_drawn_moved_and_deleted(open_concept, anchors):
     concept.tells("matching", labels(anchors, OBJECTS, 0.7, 0.3))
     expect(concept.page).not_to_have_url(re.compile("objects="))
     alert = concept.page.locator(f".st-key-step-{PAGE}-target").get_by_test_id("stAlert")
-    concept.keyed("matching-replace-None").get_by_role("button").click()
+    concept.keyed("matching-replace-Clear").get_by_role("button").click()
     expect(alert).to_be_visible()
     assert concept.state("matching", "boxes") == []
     expect(concept.page).to_have_url(re.compile(r"objects=\w{6}-(&|$)"))

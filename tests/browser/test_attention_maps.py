@@ -154,7 +154,7 @@ class Scores:
         row, column = divmod(patch, self.columns)
         said = self.concept.keyed("scores-says").locator("p").first
         expect(said).to_contain_text(
-            f"row {row}, column {column}, in layer {layer + 1}, head {head + 1}:"
+            f"row {row + 1}, column {column + 1}, layer {layer + 1}, head {head + 1}:"
         )
         numbers = [float(text) for text in said.locator("strong").all_inner_texts()]
         without = products.log_softmax(dim=0)
@@ -163,7 +163,7 @@ class Scores:
         ranked = products.sort(descending=True).indices[:16]
         for line, token in zip(self.table(), ranked[:5].tolist(), strict=True):
             place = divmod(token - 1, self.columns)
-            assert line[0] == ("class token" if token == 0 else f"{place[0]}, {place[1]}")
+            assert line[0] == ("class token" if token == 0 else f"{place[0] + 1}, {place[1] + 1}")
             wanted = [products[token], scores[token], logs[token].exp(), without[token].exp()]
             for cell, value in zip(line[1:], wanted, strict=True):
                 digits = len(cell.partition(".")[2])

@@ -259,7 +259,7 @@ def test_pointing_at_a_cell_draws_its_boxes_also_outside_the_photo(open_stage):
         [220, 90, 340, 150],
         [220, 60, 340, 180],
     ]
-    expect(stage.tip()).to_have_text("Cell 1, 3")
+    expect(stage.tip()).to_have_text("Cell 2, 4")
     stage.point(10, 10)
     assert stage.state("cellBoxes")[2] == [-20, -20, 100, 100]
     assert stage.pixel("top", -20, 40)[3] == 255  # the left edge of that box, beside the photo
@@ -284,7 +284,7 @@ def test_the_keyboard_moves_and_pins_a_cell(open_stage):
     assert stage.state("cell") == 2 * 6 + 3  # the middle
     stage.press("ArrowLeft", "ArrowUp", "ArrowUp", "ArrowUp")
     assert stage.state("cell") == 2
-    expect(stage.page.locator(".stage [role=status]")).to_have_text("Cell 0, 2")
+    expect(stage.page.locator(".stage [role=status]")).to_have_text("Cell 1, 3")
     stage.press("Enter")
     stage.says("cell 2")
 
@@ -300,7 +300,7 @@ def test_pointing_at_a_patch_shows_its_map_in_the_next_frame(open_stage):
     stage = open_stage("patches")
     assert stage.is_empty("top")
     stage.point(15 * 3 + 5, 10 * 2 + 5)
-    expect(stage.tip()).to_have_text(re.compile(r"Cell 1, 1\nattention 3"))
+    expect(stage.tip()).to_have_text(re.compile(r"Cell 2, 2\nattention 3"))
     took = stage.page.evaluate(POINT_AT_PATCHES)
     print(f"a patch's map: median {took:.1f} ms")
     assert 0 < took < 34

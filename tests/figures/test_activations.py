@@ -104,7 +104,7 @@ def test_the_table_has_a_row_for_each_activation():
     profiles = {"relu": profile("relu"), "elu": profile("elu", alpha=2.0)}
     table = profile_table(profiles, {"relu": {}, "elu": {"alpha": 2.0}}, translated)
     assert table["<Range>"] == ["[0, ∞)", "(-2, ∞)"]
-    assert table["<Steepest>"] == ["1", "2"]
+    assert table["<Steepest slope>"] == ["1", "2"]
     assert table["<Cost>"] == ["1", "3 + exp"]
     assert table["<Activation>"] == ["ReLU", "ELU"]
 

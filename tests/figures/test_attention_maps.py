@@ -157,17 +157,26 @@ def test_every_patch_layer_and_head_has_its_map(axes, attended):
 
 def test_words_say_whose_scores_they_are(axes):
     words = figures.score_words(axes["patch"], columns=3)
-    assert (words["row"], words["column"]) == (list("000111"), list("012012"))
+    assert (words["row"], words["column"]) == (list("111222"), list("123123"))
     assert (set(words["layer"]), set(words["head"])) == ({"8"}, {"3"})
     spread = axes["patch"].products.std(dim=1, correction=0).tolist()
     assert words["spread"] == [f"{value:.2f}" for value in spread]
     assert words["after"] == [f"{value / 8:.2f}" for value in spread]
 
 
+def test_the_largest_share_is_told_of_what_is_looked_at():
+    def told(look: str) -> str:
+        return figures.shared_out(look, patch=7, columns=3, translate=str)
+
+    assert told("patch") == "the attention of the patch in row 3, column 2 (itself included)"
+    assert told("rollout") == "the rollout of the patch in row 3, column 2"
+    assert told("class") == "the class token's attention"
+
+
 def test_the_table_lists_the_strongest_tokens(axes):
     found = axes["head"]
     table = figures.score_table(found, columns=3, translate=str)
-    tokens = ["class token", *(f"{row}, {column}" for row in range(2) for column in range(3))]
+    tokens = ["class token", *(f"{row}, {column}" for row in (1, 2) for column in (1, 2, 3))]
     for head in range(6):
         order = found.products[head].argsort(descending=True)[:5].tolist()
         assert table["patch (row, column)"][head] == [tokens[token] for token in order]

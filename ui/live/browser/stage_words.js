@@ -24,7 +24,8 @@ function boxText(stage, [name, index]) {
 
 function cellText(stage, cell) {
   const { columns } = stage.grid;
-  return fill(stage.meta.strings.cell, { row: Math.floor(cell / columns), column: cell % columns });
+  const [row, column] = [Math.floor(cell / columns) + 1, (cell % columns) + 1];
+  return fill(stage.meta.strings.cell, { row, column });
 }
 
 function heatText(stage) {
