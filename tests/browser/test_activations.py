@@ -47,9 +47,9 @@ def test_a_parameter_that_is_dragged_moves_its_curve_and_its_range(open_page, se
 def test_a_signal_follows_the_slider(open_page, settled):
     page = settled(open_page(PAGE))
     said = keyed(page, "signal-says").locator("p").first
-    expect(said).to_contain_text("50 % of the outputs are exactly 0")
+    expect(said).to_contain_text("50% of the outputs are exactly 0")
     keyed(page, "mean").get_by_role("slider").press("Home")
-    expect(said).to_contain_text("100 % of the outputs are exactly 0")
+    expect(said).to_contain_text("100% of the outputs are exactly 0")
 
 
 def test_pointing_at_the_picture_tells_before_and_after(open_page, settled):

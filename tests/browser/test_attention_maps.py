@@ -75,7 +75,7 @@ def test_the_layer_is_played_without_the_server_until_it_is_let_go(concept, sett
         "node => { node.value = 1; node.dispatchEvent(new Event('input', { bubbles: true })); }"
     )
     assert concept.pixels(top, ".stage-top") != before
-    expect(concept.keyed("patches-says").locator("p").first).to_contain_text("In layer 2 ")
+    expect(concept.keyed("patches-says").locator("p").first).to_contain_text("Layer 2:")
     assert concept.sent == sent
 
 
@@ -289,6 +289,6 @@ def test_a_patch_pinned_above_is_the_one_that_scores_begin_with(concept, attende
     box = top.bounding_box()
     concept.page.mouse.click(box["x"] + 3, box["y"] + 3)
     said = concept.keyed("patches-says").locator("p").first
-    expect(said).to_contain_text("the patch in row 0, column 0")
+    expect(said).to_contain_text("the patch in row 1, column 1")
     settle(concept.page)
     Scores(concept, attended).shows(0)

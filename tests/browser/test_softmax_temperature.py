@@ -45,5 +45,5 @@ def test_students_learn_in_front_of_the_visitor(open_page, settled):
     expect(progress).to_have_text("Step 400 of 400", timeout=100_000)
     settled(page)
     said = keyed(page, "distil-says").locator("p").first.text_content()
-    taught, alone = map(float, re.findall(r"([\d.]+) %", said))
+    taught, alone = map(float, re.findall(r"([\d.]+)%", said))
     assert taught > alone > 30

@@ -137,7 +137,7 @@ def test_a_signal_shows_input_curve_and_output():
 def test_a_bar_that_stands_out_is_cut_and_told():
     drawn, _line, _into, out = drawn_signal("relu")
     assert drawn.layout.xaxis2.range[1] < out.share.max() / 2
-    assert [note.text for note in drawn.layout.annotations] == ["50 % exactly 0"]
+    assert [note.text for note in drawn.layout.annotations] == ["50% exactly 0"]
     drawn, _line, _into, out = drawn_signal("gelu_tanh", 3.0, 0.1)
     assert drawn.layout.xaxis2.range[1] > out.share.max()
     assert not drawn.layout.annotations

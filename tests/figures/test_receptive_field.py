@@ -160,7 +160,7 @@ def test_the_network_draws_what_counts_over_what_it_reads():
     assert heat.extent == crop
     assert np.isfinite(heat.values).sum() == 2
     assert list(read.boxes) == [crop, (crop[0], crop[3], crop[2], crop[3])]
-    assert read.labels == ["", "read"]
+    assert read.labels == ["", "read by the network"]
     assert theoretical.boxes == [[300, 200, 340, 240]]
     assert effective.boxes == [[310, 210, 330, 230]]
     assert (theoretical.palette, effective.palette) == ((THEORETICAL,), (EFFECTIVE,))

@@ -26,15 +26,15 @@ def test_the_mask_at_strength_one_is_the_networks(open_page):
     assert complaints(app) == []
     covered = 100 * float(segment(selfie_segmentation(), image("astronaut")).mean())
     assert facts(app, PAGE)["covered"] == pytest.approx(covered, abs=0.05)
-    assert "finds nobody" not in sentence(app, "Block")["text"]
+    assert "finds nobody" not in sentence(app, "**Encoder 1**")["text"]
 
 
 def test_a_photo_without_a_person_says_so_and_offers_one(open_page):
     app = open_page(PAGE)
-    assert "finds nobody here" in sentence(app, "Block")["text"]
+    assert "finds nobody here" in sentence(app, "**Encoder 1**")["text"]
     app.button(key="attention_maps.gates.offer").click().run()
     assert complaints(app) == []
-    assert "finds nobody" not in sentence(app, "Block")["text"]
+    assert "finds nobody" not in sentence(app, "**Encoder 1**")["text"]
     assert app.query_params["photo"] == "astronaut"
 
 
