@@ -6,8 +6,8 @@ square of its inputs. Layer after layer that factor is applied again: below 1 th
 this one factor.
 
 Signals are followed over many orders of magnitude, as far as the dtype's `signal_limits`: what
-grows beyond them counts as infinite, and what fades stays at the lower one, so that the slopes of
-its activations remain. No number here is ever NaN.
+grows beyond them counts as infinite. What fades below them counts as 0; it is kept at the lower one
+on its way, so that the slopes of its activations remain. No number here is ever NaN.
 """
 
 import itertools
@@ -309,12 +309,13 @@ class Spread:
 
     Attributes:
         activation_std: standard deviation over samples and units of what a layer hands on; inf
-            from the layer on where the signal has exploded.
-        activation_mean: its mean, inf alike.
+            from the layer on where the signal has exploded, 0 from where it has faded.
+        activation_mean: its mean, inf and 0 alike.
         gradient_std: standard deviation of the gradient with respect to what a layer hands on, 1
-            but for chance at the last layer; inf alike, from the top down.
-        sum_variance: mean square of y, which is its variance if weights have mean 0; inf alike.
-        input_square: mean square of x; inf alike.
+            but for chance at the last layer; inf and 0 alike, from the top down.
+        sum_variance: mean square of y, which is its variance if weights have mean 0; inf and 0
+            alike.
+        input_square: mean square of x; inf and 0 alike.
         weight_variance: variance that the scheme gives its weights, 0 for a constant.
         fan_in: products that one unit sums.
     """
@@ -632,7 +633,7 @@ def _forward(
     found, slopes = [], []
     for piece in _pieces(_activated(inputs, layers, sizes, activation)):
         slopes += [slope for *_others, slope in piece]
-        seen = piece if bins else [layer[:3] for layer in piece]
+        seen = piece if bins else [layer[:4] for layer in piece]
         found.append(_forward_numbers(*_together(seen), bins=bins))
     numbers = _joined(found)
     handed_on = numbers["activation_mean"].square() + numbers["activation_std"].square()
@@ -646,23 +647,24 @@ def _activated(
     sizes: Float[Tensor, "rows depth"],
     activation: Activation,
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Of each layer the sums, the activations, which rows have exploded, and the slopes."""
+    """Of each layer the sums, the activations, which rows explode and fade, and the slopes."""
     x, lost = inputs.expand(len(sizes), *inputs.shape), _nothing_lost(sizes)
     for layer, size in zip(layers, sizes.T, strict=True):
         y, beyond = _held(_products(x, layer), size)
         lost = lost | beyond
         x, slope = activation.with_slope(y)
-        yield y, x, lost, slope
+        yield y, x, *lost, slope
 
 
 def _forward_numbers(
-    y: Tensor, x: Tensor, lost: Tensor, slope: Tensor | None = None, *, bins: int
+    y: Tensor, x: Tensor, lost: Tensor, faded: Tensor, slope: Tensor | None = None, *, bins: int
 ) -> dict[str, Tensor]:
     mean, std = _moments(x.flatten(2))
+    smallest = signal_limits(x.dtype)[0]
     numbers = {
-        "sum_variance": _root_mean_square(y.flatten(2)).square().masked_fill(lost, math.inf),
-        "activation_std": std.masked_fill(lost, math.inf),
-        "activation_mean": mean.masked_fill(lost, math.inf),
+        "sum_variance": _told(_root_mean_square(y.flatten(2)).square(), lost, faded),
+        "activation_std": _told(std, lost, faded),
+        "activation_mean": _told(mean, lost, faded & (mean.abs() < smallest)),
     }
     if slope is not None:
         numbers["saturated"] = _mean(slope.abs().lt_(SATURATED))
@@ -691,17 +693,19 @@ def _gradients(
     sizes: Float[Tensor, "rows depth"],
     slopes: Sequence[Float[Tensor, "rows n width"]],
 ) -> Iterator[tuple[Tensor, ...]]:
-    """From the top down what each layer is given, and which rows have exploded."""
+    """From the top down what each layer is given, and which rows explode and fade."""
     gradient, lost = top.expand(len(sizes), *top.shape), _nothing_lost(sizes)
     for layer, size, slope in reversed(list(zip(layers, sizes.T, slopes, strict=True))):
-        yield gradient, lost
+        yield gradient, *lost
         transposed = [(count, weight.T) for count, weight in layer]
         gradient, beyond = _held(_products(gradient * slope, transposed), size)
         lost = lost | beyond
 
 
-def _gradient_numbers(gradient: Tensor, lost: Tensor, *, bins: int) -> dict[str, Tensor]:
-    numbers = {"gradient_std": _moments(gradient.flatten(2))[1].masked_fill(lost, math.inf)}
+def _gradient_numbers(
+    gradient: Tensor, lost: Tensor, faded: Tensor, *, bins: int
+) -> dict[str, Tensor]:
+    numbers = {"gradient_std": _told(_moments(gradient.flatten(2))[1], lost, faded)}
     if bins:
         zeros = (gradient == 0).sum(dim=(2, 3))
         numbers["gradient_histogram"] = _histogram(gradient, zeros, lost, bins)
@@ -735,10 +739,14 @@ def _products(x: Float[Tensor, "rows n _"], layer: Layer) -> Float[Tensor, "rows
     return torch.cat([p @ weight.T for p, (_n, weight) in zip(parts, layer, strict=True)])
 
 
+def _told(values: Tensor, lost: Tensor, faded: Tensor) -> Tensor:
+    return values.masked_fill(faded, 0).masked_fill(lost, math.inf)
+
+
 def _held(
     x: Float[Tensor, "rows *rest"], size: Float[Tensor, "rows"]
-) -> tuple[Float[Tensor, "rows *rest"], Bool[Tensor, "rows"]]:
-    """Rows times their sizes, held within the limits of a signal, and which were beyond the upper.
+) -> tuple[Float[Tensor, "rows *rest"], Bool[Tensor, "2 rows"]]:
+    """Rows times their sizes, held within the limits of a signal; which were above, and below.
 
     Both are one factor for a row: what it takes to get from its peak to that of the result.
     """
@@ -746,11 +754,13 @@ def _held(
     peak = x.abs().flatten(1).amax(dim=1)
     wanted = peak * size.abs()
     factor = (wanted.clamp(smallest, largest) / peak).where(wanted > 0, 0) * size.sign()
-    return x * factor.reshape(-1, *[1] * (x.ndim - 1)), wanted > largest
+    beyond = torch.stack([wanted > largest, (wanted > 0) & (wanted < smallest)])
+    return x * factor.reshape(-1, *[1] * (x.ndim - 1)), beyond
 
 
-def _nothing_lost(sizes: Float[Tensor, "rows depth"]) -> Bool[Tensor, "rows"]:
-    return torch.zeros_like(sizes[:, 0], dtype=torch.bool)
+def _nothing_lost(sizes: Float[Tensor, "rows depth"]) -> Bool[Tensor, "2 rows"]:
+    """For each row whether it has exploded, and whether it has faded."""
+    return torch.zeros_like(sizes[:, :1].T.expand(2, -1), dtype=torch.bool)
 
 
 def _mean(x: Float[Tensor, "*rows n width"]) -> Float[Tensor, "*rows"]:
@@ -931,7 +941,8 @@ class PhotoMaps:
 
     Attributes:
         maps: at each depth the channel that varies most over the photo.
-        std: standard deviation over all channels and places; inf from where it has exploded.
+        std: standard deviation over all channels and places; inf from where it has exploded, 0 from
+            where it has faded.
     """
 
     maps: Float[Tensor, "schemes depths height width"]
@@ -997,7 +1008,7 @@ def photo_maps(
             y, beyond = _held(functional.conv2d(framed, weight), size)
             x, lost = chosen.formula(y, **chosen.parameters), lost | beyond
             if depth in depths:
-                std = _moments(x.flatten(1))[1].masked_fill(lost, math.inf)
+                std = _told(_moments(x.flatten(1))[1], *lost)
                 seen[depth] = {"maps": _most_varied(x), "std": std}
         return _stacked([seen[depth] for depth in depths])
 

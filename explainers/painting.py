@@ -16,6 +16,7 @@ from torch import Tensor
 from explainers.activations import ACTIVATIONS
 from explainers.boxes import Number
 from explainers.initialization import (
+    SCHEMES,
     check_choice,
     check_count,
     fitting_nonlinearity,
@@ -64,6 +65,7 @@ def train_schemes(
     momentum: Number = 0.9,
     batch: int = 256,
     side: int = 40,
+    mode: str = "fan_in",
 ) -> Iterator[TrainingState]:
     """Train the same network from each scheme's weights to paint a photo, all at once.
 
@@ -71,6 +73,10 @@ def train_schemes(
     returns its colour. Every scheme starts from the same state of the generator, biases are 0, and
     all see the same random pixels. Plain gradient descent with momentum keeps what Adam would
     hide: the size of the gradient.
+
+    From zeros or a constant all units of a hidden layer are equal, and so are their gradients. In
+    floating point they are so but for rounding, which training would amplify, so there the mean of
+    equal gradients is taken.
 
     Args:
         photo: RGB, 0 to 255, at least one pixel.
@@ -85,6 +91,7 @@ def train_schemes(
         momentum: in [0, 1).
         batch: pixels in each update.
         side: longest side of the picture in pixels.
+        mode: "fan_in" or "fan_out", for Kaiming.
 
     Yields:
         The state before the first update, after each `every` updates, and after the last.
@@ -113,11 +120,13 @@ def train_schemes(
     drawn = torch.randint(len(places), (steps, batch), generator=generator, device=generator.device)
     pixels = drawn.to(picture.device)
     layers = [places.shape[1], *[width] * (depth - 1), 3]
-    weights = _first_weights(schemes, layers, generator, fitting_nonlinearity(activation))
+    weights = _first_weights(schemes, layers, generator, fitting_nonlinearity(activation), mode)
     weights = [weight.to(picture.device) for weight in weights]
     parameters = weights + [weight.new_zeros(len(weight), 1, weight.shape[1]) for weight in weights]
     velocity = [torch.zeros_like(parameter) for parameter in parameters]
     exploded = torch.zeros(len(schemes), dtype=torch.bool, device=picture.device)
+    constant = [SCHEMES[scheme].distribution == "constant" for scheme in schemes]
+    alike = torch.tensor(constant, device=picture.device)
     measured: list[tuple[int, Tensor]] = []
     for step in range(steps + 1):
         if step % every == 0 or step == steps:
@@ -138,7 +147,8 @@ def train_schemes(
         if step == steps:
             return
         seen = pixels[step]
-        gradients = _gradients(places[seen], colours[seen], parameters, activation)
+        slopes = _gradients(places[seen], colours[seen], parameters, activation)
+        gradients = _evened(slopes, alike)
         velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
         moved = [p - lr * v for p, v in zip(parameters, velocity, strict=True)]
         exploded = exploded | torch.stack([~m.isfinite().flatten(1).all(1) for m in moved]).any(0)
@@ -155,14 +165,18 @@ def _places(picture: Float[Tensor, "3 height width"]) -> Float[Tensor, "places 1
 
 
 def _first_weights(
-    schemes: Sequence[str], layers: Sequence[int], generator: torch.Generator, nonlinearity: str
+    schemes: Sequence[str],
+    layers: Sequence[int],
+    generator: torch.Generator,
+    nonlinearity: str,
+    mode: str,
 ) -> list[Float[Tensor, "schemes _ _"]]:
     """The weights of each layer, under all schemes, each from the same state of the generator."""
     state, drawn = generator.get_state(), []
     for scheme in schemes:
         generator.set_state(state)
         shapes = zip(layers[1:], layers[:-1], strict=True)
-        drawn.append([initialize(shape, scheme, generator, nonlinearity) for shape in shapes])
+        drawn.append([initialize(shape, scheme, generator, nonlinearity, mode) for shape in shapes])
     return [torch.stack(weights) for weights in zip(*drawn, strict=True)]
 
 
@@ -191,6 +205,21 @@ def _gradients(
         leaves = [parameter.detach().requires_grad_() for parameter in parameters]
         loss = (_paint(places, leaves, activation) - colours).square().mean(dim=(1, 2)).sum()
     return torch.autograd.grad(loss, leaves)
+
+
+def _evened(
+    gradients: Sequence[Float[Tensor, "schemes _ _"]], alike: Bool[Tensor, "schemes"]
+) -> list[Float[Tensor, "schemes _ _"]]:
+    """The gradients; those of equal units, in networks that are `alike`, by their mean."""
+    last = len(gradients) // 2 - 1
+    evened = []
+    for layer, weight in enumerate(gradients[: last + 1]):
+        units = [dim for dim, hidden in ((1, layer < last), (2, layer > 0)) if hidden]
+        evened.append(weight.mean(units, keepdim=True).expand_as(weight) if units else weight)
+    evened += [bias.mean(2, keepdim=True).expand_as(bias) for bias in gradients[last + 1 : -1]]
+    evened.append(gradients[-1])
+    chosen = alike[:, None, None]
+    return [even.where(chosen, g) for even, g in zip(evened, gradients, strict=True)]
 
 
 def _as_pictures(

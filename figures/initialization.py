@@ -511,8 +511,8 @@ def weight_tiles(
         row = list(schemes).index(scheme)
         weights = state.first_weights[row].numpy()
         high = float(np.abs(weights).max())
-        units = _("{n} kinds").format(n=int(state.distinct_units[row]))
-        title = f"<b>{names[scheme]}</b><br>±{told(high)}, {units}"
+        units = _("kinds of unit: {n}").format(n=int(state.distinct_units[row]))
+        title = f"<b>{names[scheme]}</b><br>±{told(high)}<br>{units}"
         tip = {"hovertemplate": _("unit") + " %{y}, " + _("input") + " %{x}<extra></extra>"}
         grid.add({**_heat(weights, high or 1.0, True), **tip}, 0, column, title, fill=True)
     return grid.figure()

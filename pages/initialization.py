@@ -63,10 +63,8 @@ def layer_by_layer(step):
     step.presets({**fades, **stays, **explodes, _("Saturates"): {"scheme": "normal", **tanh}})
     names = figures.scheme_names(_)
     scheme = step.choice(_("Scheme"), names, "xavier_normal", key="scheme", wide=True)
-    mode = "fan_in"
-    if scheme.startswith("kaiming"):
-        kinds = {"fan_in": "fan_in", "fan_out": "fan_out"}
-        mode = step.choice(_("Kaiming mode"), kinds, mode, key="mode")
+    modes = {"fan_in": "fan_in", "fan_out": "fan_out"}
+    mode = step.choice(_("Kaiming mode"), modes, "fan_in", key="mode")
     activation = step.choice(_("Activation"), ACTIVATIONS, "relu", key="activation", wide=True)
     depth = step.live_slider(_("Number of layers"), positions(1, 100), 50, key="depth")
     width = step.live_slider(_("Units in each layer"), WIDTHS, 128, key="width")
@@ -89,15 +87,15 @@ def layer_by_layer(step):
 
 def network():
     """What the steps below share with the first one."""
-    return page.value("depth"), page.value("activation"), page.value("width")
+    shared = {name: page.value(name) for name in ("width", "mode")}
+    return page.value("depth"), page.value("activation"), shared
 
 
 @page.step
 def all_at_once(step):
-    depth, activation, width = network()
-    x = inputs(step, width)
-    arguments = x, depth, activation, seeded()
-    spread = step.run(explain.compare_schemes, *arguments, width=width)
+    depth, activation, shared = network()
+    arguments = inputs(step, shared["width"]), depth, activation, seeded()
+    spread = step.run(explain.compare_schemes, *arguments, **shared)
     forward = step.run(explain.fates, spread.activation_std)
     backward = step.run(explain.fates, spread.gradient_std, backward=True)
     step.table(figures.fate_table(forward, backward, ALL, _))
@@ -113,15 +111,15 @@ def all_at_once(step):
 
 @page.step
 def gain(step):
-    depth, activation, width = network()
+    depth, activation, shared = network()
     layers, played = range(1, depth + 1), {"live": False, "play": True}
     factor = step.live_slider(_("Gain (weights ×)"), GAINS, 1.0, key="gain", **played)
     layer = step.live_slider(_("Layer"), layers, min(2, depth), key="layer", **played)
     step.reset()
-    x, gains = inputs(step, width, SWEPT), torch.tensor(GAINS)
+    x, gains = inputs(step, shared["width"], SWEPT), torch.tensor(GAINS)
     scheme, at = page.value("scheme"), GAINS.index(factor)
-    arguments = x, depth, scheme, activation, seeded(), gains, width
-    sweep = step.run(explain.sweep_gains, *arguments)
+    arguments = x, depth, scheme, activation, seeded(), gains
+    sweep = step.run(explain.sweep_gains, *arguments, **shared)
     topics = step.topic("gain"), step.topic("layer")
     left, right = step.sides(2)
     moves = [Sweep(topics[0], i, "y", rows) for i, rows in enumerate(figures.gain_rows(sweep))]
@@ -145,7 +143,8 @@ def on_photo(step):
     alike = step.choice(_("Colour scale"), kinds, "alike", key="scale") == "alike"
     step.reset()
     arguments = step.image(photo), ALL, DEPTHS, seeded(), page.value("activation")
-    found = step.once(photo, explain.photo_maps, *arguments, channels=16, side=64)
+    options = {"channels": 16, "side": 64, "mode": page.value("mode")}
+    found = step.once(photo, explain.photo_maps, *arguments, **options)
     names = list(figures.scheme_names(_).values())
     left, right = step.sides(2)
     for key, place, rows in (("first", left, range(5)), ("second", right, range(5, 9))):
@@ -165,7 +164,7 @@ def training(step):
     looked = step.choice(_("Weights of"), names, "kaiming_normal", key="looked", wide=True)
     step.reset()
     arguments = step.image(photo), ALL, seeded(), page.value("activation")
-    options = {"depth": depth, "lr": rate, "steps": STEPS}
+    options = {"depth": depth, "lr": rate, "steps": STEPS, "mode": page.value("mode")}
     run = {"key": "train", "length": STEPS, "label": _("Train all nine")}
     last = step.train(train_schemes, *arguments, **run, **options)[-1]
     step.figure(figures.painted_tiles(last, ALL, _), key="painted")

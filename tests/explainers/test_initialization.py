@@ -18,6 +18,7 @@ from explainers.initialization import (
     gain,
     initialize,
     photo_maps,
+    predicted_variance,
     propagate,
     random_inputs,
     shrunk,
@@ -382,14 +383,39 @@ def test_an_exploded_signal_is_infinite_from_there_on():
     assert found.gradient_histogram[0].sum() == 0
 
 
-def test_a_faded_signal_stays_at_the_limit_and_its_slopes_remain():
-    inputs = random_inputs(64, 64, generator())
-    found = propagate(inputs, 60, "uniform_fan_in", "relu", generator())
-    low = signal_limits(torch.float32)[0]
-    assert 0 < found.activation_std[-1] < 1.1 * low
-    # The slopes are still a half of zeros and a half of ones, not all zeros: √(1/6) a layer.
-    ratio = (found.gradient_std[40] / found.gradient_std[59]) ** (1 / 19)
-    assert ratio == pytest.approx(6**-0.5, rel=0.1)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_a_faded_signal_is_told_as_0_and_its_slopes_remain(activation):
+    inputs, seed = random_inputs(64, 64, generator()), generator(3)
+    found = propagate(inputs, 100, "uniform_fan_in", activation, generator(3))
+    top = torch.randint(2**62, (), generator=seed)
+    gradient = torch.randn(64, 64, generator=generator(int(top))).double()
+    x, outputs = inputs.double(), []
+    for _layer in range(100):
+        weight = initialize((64, 64), "uniform_fan_in", seed).double()
+        x = FUNCTIONS[activation]((x @ weight.T).requires_grad_())
+        x.retain_grad()
+        outputs.append(x)
+    (x * gradient).sum().backward()
+    smallest = signal_limits(torch.float32)[0]
+    for seen, exact in (
+        (found.activation_std, [x.detach().std(correction=0) for x in outputs]),
+        (found.gradient_std, [x.grad.std(correction=0) for x in outputs]),
+    ):
+        wanted, kept = torch.stack(exact), seen > 0
+        assert 20 < kept.sum() < 95
+        torch.testing.assert_close(seen[kept].double(), wanted[kept], rtol=1e-3, atol=0)
+        assert (wanted[~kept] < smallest).all()  # so fading is a matter of the dtype alone
+
+
+def test_the_law_holds_at_every_layer_and_gain_or_tells_of_nothing():
+    inputs, gains = random_inputs(64, 64, generator()), torch.tensor([0.05, 0.3, 1.0, 2.0])
+    found = sweep_gains(inputs, 60, "xavier_normal", "relu", generator(), gains, width=128)
+    predicted, measured = predicted_variance(found), found.sum_variance
+    finite = predicted.isfinite() & measured.isfinite()
+    assert ((predicted > 0) == (measured > 0))[finite].float().mean() > 0.98
+    both = finite & (predicted > 0) & (measured > 0)
+    assert both.any(dim=1).all()
+    assert (measured[both] / predicted[both]).log().abs().max() < 0.4
 
 
 def test_one_sample_of_one_unit():

@@ -59,8 +59,9 @@ TRAINABLE = ["uniform_fan_in", "xavier_normal", "kaiming_uniform", "orthogonal"]
 
 
 def test_losses_are_those_of_torchs_own_training():
-    states = train(TRAINABLE, lr=0.03, momentum=0.8)
-    for row, scheme in enumerate(TRAINABLE):
+    schemes = [*TRAINABLE, "zeros", "constant"]
+    states = train(schemes, lr=0.03, momentum=0.8)
+    for row, scheme in enumerate(schemes):
         wanted = by_torch(scheme, 1, lr=0.03, momentum=0.8, steps=20)
         assert_close(states[-1].losses[row], wanted, rtol=1e-3, atol=1e-5)
 
@@ -95,6 +96,25 @@ def test_the_same_seed_gives_the_same_pictures():
 def test_equal_units_stay_equal(activation):
     last = train(["zeros", "constant", "xavier_normal"], activation=activation)[-1]
     assert last.distinct_units.tolist() == [1, 1, 12]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "selu", "sigmoid"])
+def test_equal_units_stay_equal_however_long_and_fast_the_training(activation):
+    photo = picture(30, 40)
+    options = {"depth": 2, "width": 48, "batch": 256, "side": 40, "steps": 300, "every": 300}
+    last = train(["zeros", "constant"], photo=photo, activation=activation, lr=0.1, **options)[-1]
+    assert (last.first_weights == last.first_weights[:, :1]).all()
+    assert last.distinct_units.tolist() == [1, 1]
+
+
+def test_kaimings_mode_is_taken():
+    first = {mode: train(["kaiming_normal"], mode=mode)[0] for mode in ("fan_in", "fan_out")}
+    for mode, state in first.items():
+        seed = generator(1)
+        torch.randint(108, (20, 32), generator=seed)
+        wanted = torch.empty(12, 12)
+        nn.init.kaiming_normal_(wanted, mode=mode, nonlinearity="relu", generator=seed)
+        assert_close(state.first_weights[0], wanted)
 
 
 def test_zeros_with_relu_learn_a_single_colour():

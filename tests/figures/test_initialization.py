@@ -253,8 +253,8 @@ class TestTraining:
         state = states[-1]
         drawn = finite(weight_tiles(state, ALL, ["zeros", "kaiming_normal"], str))
         texts = [note.text for note in drawn.layout.annotations]
-        assert texts[0] == "<b>Zeros</b><br>±0, 1 kinds"
-        assert texts[1].endswith("8 kinds")
+        assert texts[0] == "<b>Zeros</b><br>±0<br>kinds of unit: 1"
+        assert texts[1].endswith("<br>kinds of unit: 8")
         assert drawn.data[1].z.shape == (8, 12)
 
 

@@ -39,7 +39,7 @@ def test_a_change_reruns_the_steps_that_use_it_and_no_others(open_concept):
     using = {key: set(followers.get(f"{PAGE}.{key}", ())) - {"layer_by_layer"} for key in CONTROLS}
     assert using == {
         "scheme": {"gain"},
-        "mode": set(),
+        "mode": set(STEPS[1:]),
         "depth": {"all_at_once", "gain"},
         "width": {"all_at_once", "gain"},
         "activation": set(STEPS[1:]),
@@ -118,11 +118,17 @@ def test_numbers_of_an_exploded_network_are_no_facts(open_concept):
     assert "∞" in sentences(app)[0]
 
 
-def test_kaiming_has_a_mode(open_concept, drawn):
-    open_concept()
-    assert "mode" not in drawn.values
-    open_concept(scheme="kaiming_uniform")
-    assert drawn.values["mode"] == "fan_in"
+@pytest.mark.parametrize(("mode", "fan"), [("fan_in", 64), ("fan_out", 256)])
+def test_every_step_takes_kaimings_mode(open_concept, mode, fan):
+    options = {"scheme": "kaiming_normal", "mode": mode, "width": "256", "depth": "4"}
+    app = open_concept(**options, layer="1")
+    shown = facts(app, PAGE)
+    assert shown["weight_variance"] == pytest.approx(2 / fan)
+    spread = compare_schemes(
+        random_inputs(16, 64, seeded(1000)), 4, "relu", seeded(0), 256, mode=mode
+    )
+    last = spread.activation_std[list(SCHEMES).index("kaiming_normal"), -1]
+    assert shown["last_activation"] == pytest.approx(float(last), rel=1e-4)
 
 
 def test_networks_start_untrained(open_concept):
