@@ -478,27 +478,44 @@ def tap_boxes(layer: Layer, stride: int, row: int = 0, column: int = 0) -> list[
     >>> tap_boxes(Layer(3, dilation=6), stride=8)[5]
     (48, 0, 56, 8)
     """
-    if layer.kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size is {layer.kernel_size}: an odd number is needed")
     _check_count(stride, "stride")
-    reach = layer.extent // 2
-    taps = range(-reach, reach + 1, layer.dilation)
-    ys, xs = ([(place + tap) * stride for tap in taps] for place in (row, column))
+    ys, xs = ([cell * stride for cell in _tapped(layer, place)] for place in (row, column))
     return [(x, y, x + stride, y + stride) for y in ys for x in xs]
 
 
-def count_inside(boxes: Sequence[Box], image_size: tuple[int, int]) -> int:
-    """How many cells have their middle on an image of (height, width) pixels.
+def count_inside(layer: Layer, map_size: tuple[int, int], row: int = 0, column: int = 0) -> int:
+    """How many of a unit's taps lie on a feature map of (rows, columns) cells.
 
     The others lie in the padding: their weights are multiplied by zero.
 
+    Args:
+        layer: as `tap_boxes` takes it.
+        map_size: of the map that the layer reads, each at least 1.
+        row, column: of the unit's own cell.
+
+    Raises:
+        ValueError: if the kernel is even or a side of the map is not positive.
+
     Source: Chen et al., "Rethinking Atrous Convolution", 2017, section 3.3 and figure 4.
 
-    >>> count_inside([(-8, 0, 0, 8), (0, 0, 8, 8)], image_size=(100, 100))
-    1
+    >>> count_inside(Layer(3, dilation=6), map_size=(65, 65), row=0, column=30)
+    6
     """
-    height, width = image_size
-    return sum(0 <= x1 + x2 < 2 * width and 0 <= y1 + y2 < 2 * height for x1, y1, x2, y2 in boxes)
+    for side in map_size:
+        _check_count(side, "map_size")
+    down, across = (
+        sum(0 <= cell < side for cell in _tapped(layer, place))
+        for place, side in zip((row, column), map_size, strict=True)
+    )
+    return down * across
+
+
+def _tapped(layer: Layer, place: int) -> range:
+    """The cells along an axis that the unit at `place` taps."""
+    if layer.kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size is {layer.kernel_size}: an odd number is needed")
+    reach = layer.extent // 2
+    return range(place - reach, place + reach + 1, layer.dilation)
 
 
 # ---------------------------------------------------------------- the effective field

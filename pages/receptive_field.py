@@ -190,10 +190,8 @@ def aspp(step):
     (taps,) = shown = figures.branch_layers(branches, stride, rows, columns, hint)
     seen = step.stage(photo, shown, margin=0.3)
     row, column = divmod(taps.cell if seen.cell is None else seen.cell, columns)
-    inside = 0
-    for branch in branches:
-        boxes = step.run(explain.tap_boxes, branch, stride, row, column)
-        inside += step.run(explain.count_inside, boxes, size)
+    cells = (rows, columns)
+    inside = sum(step.run(explain.count_inside, one, cells, row, column) for one in branches)
     step.says(taps=9 * len(branches), inside=inside, pixels=branches[-1].extent * stride)
     step.fact(inside_taps=inside)
 

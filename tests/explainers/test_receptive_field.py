@@ -396,12 +396,23 @@ def test_taps_of_aspp():
 def test_at_a_large_rate_only_the_middle_tap_is_left():
     # Chen et al., 2017, "Rethinking", figure 4: on a 65 x 65 map a rate near 65 leaves 1 of 9.
     def valid(rate, row, column):
-        return count_inside(tap_boxes(Layer(3, dilation=rate), 1, row, column), (65, 65))
+        return count_inside(Layer(3, dilation=rate), (65, 65), row, column)
 
     assert valid(1, 32, 32) == valid(32, 32, 32) == 9
     assert valid(33, 32, 32) == valid(65, 0, 0) == 1
     assert valid(1, 0, 0) == 4
     assert valid(1, 0, 5) == 6
+
+
+@pytest.mark.parametrize("dilation", [1, 3, 6])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_taps_on_the_map_are_those_that_torchs_padding_leaves(kernel_size, dilation):
+    # 500 x 634 pixels at output stride 32: the last row and column are cut by the photo's edge.
+    size = rows, columns = math.ceil(500 / 32), math.ceil(634 / 32)
+    layer = Layer(kernel_size, padding=dilation * (kernel_size // 2), dilation=dilation)
+    wanted = through_torch([layer], torch.ones(1, 1, *size))[0, 0]
+    found = [[count_inside(layer, size, row, at) for at in range(columns)] for row in range(rows)]
+    assert found == wanted.long().tolist()
 
 
 # ---------------------------------------------------------------- the effective field

@@ -158,6 +158,8 @@ def test_random_weights_see_the_same_field_but_not_the_same_pixels(open_concept)
 def test_a_large_rate_leaves_one_tap_a_branch(open_concept):
     shown = facts(open_concept(os="32", uploaded=plain()), PAGE)
     assert shown["inside_taps"] == 4
+    cut = plain(40, 40)  # 2 x 2 cells, of which the middle one is the last, cut by the edge
+    assert facts(open_concept(os="32", uploaded=cut), PAGE)["inside_taps"] == 4
     assert facts(open_concept(), PAGE)["inside_taps"] == 36
 
 
