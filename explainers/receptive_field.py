@@ -417,7 +417,8 @@ class HdcCheck:
     """What the rule of hybrid dilated convolution says of a group of dilations.
 
     Attributes:
-        gaps: M_2 to M_n, the rule's bound on the distance between touched pixels.
+        gaps: M_2 to M_n, the rule's bound on the distance between touched pixels; of the dilations
+            in ascending order.
         common_factor: the greatest common divisor of the dilations.
         passes: whether M_2 is at most the kernel's size and nothing but 1 divides all dilations.
     """
@@ -431,11 +432,14 @@ def hdc_check(dilations: Sequence[int], kernel_size: int = 3) -> HdcCheck:
     """The rule of hybrid dilated convolution: do dilated layers leave holes?
 
     M_i = max(M_{i+1} - 2 r_i, 2 r_i - M_{i+1}, r_i), beginning with M_n = r_n; M_2 <= K is asked
-    for, and dilations without a common factor. The rule is a guide: dilations may pass and leave a
-    few holes near the border, which `count_touched` counts.
+    for, and dilations without a common factor. Which pixels are touched does not depend on the
+    order of the layers, M_2 does: r_1 to r_n are the dilations in ascending order, as in the
+    paper's groups. The rule is a guide. It says nothing of r_1, so dilations that begin above 1 may
+    pass and leave holes: 2, 3, 5 a few near the border, 3, 3, 8 most of the field. `count_touched`
+    counts them.
 
     Args:
-        dilations: r_1 to r_n, two or more, each at least 1.
+        dilations: in any order, two or more, each at least 1.
         kernel_size: K, at least 1.
 
     Raises:
@@ -445,8 +449,8 @@ def hdc_check(dilations: Sequence[int], kernel_size: int = 3) -> HdcCheck:
 
     >>> hdc_check([1, 2, 5])
     HdcCheck(gaps=(2, 5), common_factor=1, passes=True)
-    >>> hdc_check([1, 2, 9]).gaps
-    (5, 9)
+    >>> hdc_check([1, 2, 9]).gaps == hdc_check([9, 2, 1]).gaps == (5, 9)
+    True
     >>> hdc_check([2, 2, 2])
     HdcCheck(gaps=(2, 2), common_factor=2, passes=False)
     """
@@ -455,8 +459,9 @@ def hdc_check(dilations: Sequence[int], kernel_size: int = 3) -> HdcCheck:
     for dilation in dilations:
         _check_count(dilation, "dilations")
     _check_count(kernel_size, "kernel_size")
-    gaps = [dilations[-1]]
-    for rate in reversed(dilations[1:-1]):
+    rates = sorted(dilations)
+    gaps = [rates[-1]]
+    for rate in reversed(rates[1:-1]):
         gaps.insert(0, max(gaps[0] - 2 * rate, 2 * rate - gaps[0], rate))
     factor = math.gcd(*dilations)
     return HdcCheck(tuple(gaps), factor, gaps[0] <= kernel_size and factor == 1)

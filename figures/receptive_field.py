@@ -403,10 +403,12 @@ def growth_formula(layers: Sequence[Layer], fields: Sequence[Field]) -> str:
 def gaps_formula(dilations: Sequence[int]) -> str:
     r"""The rule of hybrid dilated convolution for three 3 x 3 layers, as LaTeX with its numbers.
 
-    >>> r"\mathbf{2}" in gaps_formula([1, 2, 5])
+    It takes the dilations in ascending order, as `hdc_check` does.
+
+    >>> r"\mathbf{2}" in gaps_formula([5, 1, 2])
     True
     """
-    _, rate, last = dilations
+    _, rate, last = sorted(dilations)
     parts = last - 2 * rate, 2 * rate - last, rate
     sign = r"\le" if max(parts) <= 3 else ">"
     return rf"""M_2 = \max(r_3 - 2 r_2,\; 2 r_2 - r_3,\; r_2)

@@ -380,6 +380,21 @@ def test_the_rule_and_the_counts_agree_on_the_papers_examples():
     assert holes([2, 4, 8]) > 0
     assert hdc_check([2, 3, 5]).passes  # the rule is no proof: 2 of 21 places stay untouched
     assert holes([2, 3, 5]) == pytest.approx(1 - (19 / 21) ** 2)
+    assert hdc_check([3, 3, 8]).passes
+    assert holes([3, 3, 8]) == pytest.approx(1 - (15 / 29) ** 2)
+
+
+TRIPLES = list(itertools.combinations_with_replacement(range(1, 10), 3))
+
+
+@pytest.mark.parametrize("rates", TRIPLES, ids=str)
+def test_the_verdict_depends_on_the_order_as_little_as_the_holes(rates):
+    orders = [list(order) for order in itertools.permutations(rates)]
+    counts = [touch_counts([Layer(3, dilation=rate) for rate in order]) for order in orders]
+    assert all(torch.equal(one, counts[0]) for one in counts)
+    assert len({hdc_check(order) for order in orders}) == 1
+    if rates[0] == 1:  # beginning with 1, dilations pass if and only if they leave no holes
+        assert hdc_check(orders[0]).passes == bool((counts[0] > 0).all())
 
 
 def test_taps_of_aspp():

@@ -210,7 +210,9 @@ def test_growth_formula_holds_the_worked_numbers():
     assert r"\mathbf{212}" in latex
 
 
-@pytest.mark.parametrize("dilations", [[1, 2, 5], [1, 2, 9], [2, 2, 2], [9, 9, 1], [1, 1, 1]])
+@pytest.mark.parametrize(
+    "dilations", [[1, 2, 5], [1, 2, 9], [2, 2, 2], [9, 9, 1], [9, 1, 1], [1, 1, 1]]
+)
 def test_gaps_formula_and_verdict_say_what_the_rule_says(dilations):
     rule = hdc_check(dilations)
     latex = gaps_formula(dilations)
