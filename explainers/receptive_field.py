@@ -399,6 +399,28 @@ class Touched:
     most: int
 
 
+def touch_spacing(layers: Sequence[Layer]) -> int:
+    """The grid that all touched pixels lie on: every n-th pixel along an axis. 1 is every pixel.
+
+    It is what the distances of all layers' taps, in pixels, have in common.
+
+    Raises:
+        ValueError: if there is no layer.
+
+    >>> touch_spacing([Layer(3, dilation=2), Layer(3, dilation=4)])
+    2
+    >>> touch_spacing([Layer(3, dilation=2), Layer(3)])
+    1
+    """
+    _check_layers(layers)
+    distances, distance = [], 1
+    for layer in layers:
+        if layer.kernel_size > 1:
+            distances.append(layer.dilation * distance)
+        distance *= layer.stride
+    return math.gcd(*distances) or 1
+
+
 def count_touched(counts: Int[Tensor, "size"]) -> Touched:
     """Count the pixels of the field, on both axes.
 
@@ -592,11 +614,11 @@ def effective_receptive_field(
 
 
 def _touched_alone(layers: Sequence[Layer]) -> tuple[int, list[Layer]]:
-    """Layers that see nothing but every n-th pixel, and n: what all dilations have in common."""
+    """Layers that see nothing but every n-th pixel, and n: the `touch_spacing` at stride 1."""
     if any(layer.stride > 1 for layer in layers):
         return 1, list(layers)
-    spacing = math.gcd(*(layer.dilation for layer in layers))
-    return spacing, [replace(layer, dilation=layer.dilation // spacing) for layer in layers]
+    spacing = touch_spacing(layers)
+    return spacing, [replace(layer, dilation=max(layer.dilation // spacing, 1)) for layer in layers]
 
 
 def _drawn_gradients(
@@ -638,29 +660,41 @@ def _in_all_directions(square: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     return (square + square.flip(1)) / 2
 
 
-def effective_size(gradient: Float[Tensor, "height width"], threshold: Number = TWO_SIGMA) -> float:
-    """Side of a square with as many pixels as have more than a share of the largest gradient.
+def effective_size(
+    gradient: Float[Tensor, "height width"], threshold: Number = TWO_SIGMA, spacing: int = 1
+) -> float:
+    """Side of a square as large as the area with more than a share of the largest gradient.
 
-    0 if the gradient is 0 everywhere.
+    Each pixel above it counts for the spacing · spacing pixels around it, holes that no path leads
+    to. So layers dilated twice as much see twice as far, though they use no more pixels. The
+    square is never larger than the gradient's own, and 0 if the gradient is 0 everywhere.
 
     Args:
         gradient: not negative, at least one pixel.
         threshold: share of the largest value, in [0, 1); by default what a normal distribution
             leaves beyond two standard deviations.
+        spacing: pixels from one touched pixel to the next, see `touch_spacing`, at least 1.
 
     Raises:
-        ValueError: if `gradient` is empty or `threshold` is out of its range.
+        ValueError: if `gradient` is empty, or `threshold` or `spacing` is out of its range.
 
-    Source: Luo et al., 2016, section 3 (relative to the centre, the largest value there).
+    Source: Luo et al., 2016, section 3 (relative to the centre, the largest value there; the root
+    of the number of pixels, which is spacing 1).
 
     >>> effective_size(torch.tensor([[0.0, 0.1, 0.0], [0.1, 1.0, 0.1], [0.0, 0.0, 0.0]]))
     2.0
+    >>> spread = torch.zeros(9, 9)
+    >>> spread[2:7:2, 2:7:2] = 1.0
+    >>> effective_size(spread), effective_size(spread, spacing=2)
+    (3.0, 6.0)
     """
     if gradient.numel() == 0:
         raise ValueError(f"gradient has shape {list(gradient.shape)}: at least one pixel is needed")
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold is {threshold}: a number in [0, 1) is needed")
-    return math.sqrt(int((gradient > threshold * gradient.max()).sum()))
+    _check_count(spacing, "spacing")
+    above = int((gradient > threshold * gradient.max()).sum())
+    return min(spacing * math.sqrt(above), math.sqrt(gradient.numel()))
 
 
 def path_std(layers: Sequence[Layer]) -> float:
@@ -687,8 +721,9 @@ def expected_size(layers: Sequence[Layer], weights: str = "normal") -> float:
 
     Paths end normally distributed with standard deviation σ, see `path_std`. With uniform weights
     the gradient does, too; with normal ones its size goes like the root of the paths, which is √2
-    times as wide. It exceeds the share t of its largest value on a disc of area -2π σ² ln t. Where
-    all dilations share a factor f, only one pixel in f² of the disc is touched at all.
+    times as wide. It exceeds the share t of its largest value on a disc of area -2π σ² ln t. The
+    law is one of deep stacks; where it would exceed a shallow one's field, the field's size is
+    given.
 
     Args:
         layers: at least one.
@@ -703,8 +738,8 @@ def expected_size(layers: Sequence[Layer], weights: str = "normal") -> float:
     _check_layers(layers)
     _check_choice(weights, WEIGHTS, "weights")
     widening = math.sqrt(2) if weights == "normal" else 1.0
-    factor = math.gcd(*(layer.dilation for layer in layers))
-    return path_std(layers) * widening * math.sqrt(-2 * math.pi * math.log(TWO_SIGMA)) / factor
+    law = path_std(layers) * widening * math.sqrt(-2 * math.pi * math.log(TWO_SIGMA))
+    return min(law, float(receptive_fields(layers)[-1].size))
 
 
 def cycle_layers(depth: int, dilations: Sequence[int] = (1,), kernel_size: int = 3) -> list[Layer]:
@@ -731,7 +766,7 @@ class DepthSweep:
     Attributes:
         depth: number of layers.
         theoretical: size of the field.
-        effective: as `effective_size` has it.
+        effective: as `effective_size` has it, with the layers' `touch_spacing`.
         expected: as `expected_size` has it.
     """
 
@@ -778,7 +813,7 @@ def sweep_depth(
             layers, generator, draws, activation=activation, weights=weights
         )
         theoretical.append(len(gradient))
-        effective.append(effective_size(gradient))
+        effective.append(effective_size(gradient, spacing=touch_spacing(layers)))
         expected.append(expected_size(layers, weights))
     return DepthSweep(
         depth=torch.tensor(depths, device=device, dtype=torch.int64),

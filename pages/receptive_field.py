@@ -14,7 +14,8 @@ MOST_LAYERS, WIDEST = 64, 9_999
 TRIPLES = {"2-2-2": [2, 2, 2], "1-2-5": [1, 2, 5], "1-2-9": [1, 2, 9], "2-4-8": [2, 4, 8]}
 OTHERS = {"hdc": TRIPLES["1-2-5"], "dense": [1, 1, 1]}
 TURNS = {"1": [1], "2": [2], "1-2-5": [1, 2, 5]}
-DEPTHS = [1, 2, 4, 6, 9, 12, 16, 22, 30]
+DEPTHS = [1, 2, 3, 6, 9, 12, 18, 24, 30]
+FEW, MANY = 12, 24  # whole turns of the dilations, past the depth to which all counts
 DRAWS = 6
 RATES = {"l": [6, 12, 18, 24], "s": [2, 4, 8, 12], "v3": [6, 12, 18]}
 
@@ -138,9 +139,10 @@ def effective(step):
     dilations, options = random_network()
     layers = step.run(explain.cycle_layers, depth, dilations)
     gradient = step.run(explain.effective_receptive_field, layers, draws=DRAWS, **options)
-    found = step.run(explain.effective_size, gradient)
+    spacing = step.run(explain.touch_spacing, layers)
+    found = step.run(explain.effective_size, gradient, spacing=spacing)
     widest = explain.receptive_fields(explain.cycle_layers(DEPTHS[-1], dilations))[-1].size
-    chart = figures.gradient_map(gradient, found * min(dilations), widest, _)
+    chart = figures.gradient_map(gradient, found, widest, _)
     step.figure(chart, key="gradient")
     side = len(gradient)
     step.says(depth=depth, side=side, effective=found, share=(found / side) ** 2)
@@ -150,11 +152,12 @@ def effective(step):
 @page.step
 def law(step):
     dilations, options = random_network()
-    sweep = step.run(explain.sweep_depth, DEPTHS, dilations, **options)
+    sweep = step.run(explain.sweep_depth, DEPTHS, dilations, draws=DRAWS, **options)
     step.figure(figures.depth_law(sweep, page.value("depth"), _), key="law")
-    few, many = (sweep.effective[DEPTHS.index(depth)] for depth in (4, 16))
-    step.says(few=few, many=many, ratio=many / few)
-    step.fact(ratio=many / few)
+    few, many = DEPTHS.index(FEW), DEPTHS.index(MANY)
+    growth, theory = (x[many] / x[few] for x in (sweep.effective, sweep.theoretical))
+    sizes = {"few": sweep.effective[few], "many": sweep.effective[many]}
+    step.says(few_layers=FEW, many_layers=MANY, **sizes, ratio=growth, theoretical=theory)
     step.data(**vars(sweep))
 
 

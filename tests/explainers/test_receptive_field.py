@@ -45,6 +45,7 @@ from explainers.receptive_field import (
     tap_boxes,
     touch_counts,
     touch_map,
+    touch_spacing,
     untrained,
     write_stack,
 )
@@ -348,6 +349,12 @@ def test_counts_lie_where_they_are_asked_for(device, dtype):
     assert touch_map(counts).dtype == dtype
 
 
+@given(STACKS)
+def test_touched_pixels_lie_on_no_coarser_grid(layers):
+    touched = touch_counts(layers).nonzero().flatten().tolist()
+    assert touch_spacing(layers) == (math.gcd(*touched) or 1)
+
+
 def test_one_pixel():
     counts = touch_counts([Layer(1)])
     assert counts.tolist() == [1]
@@ -441,6 +448,12 @@ def test_with_uniform_weights_a_linear_network_counts_touches(name, dtype, devic
     )
     counts = touch_map(touch_counts(layers, device=device)).to(dtype)
     assert_close(found, counts / counts.sum())
+
+
+def test_a_layer_of_one_tap_fills_no_hole():
+    layers = [Layer(1), Layer(3, dilation=2)]
+    found = effective_receptive_field(layers, weights="uniform", draws=1)
+    assert_close(found * 9, touch_map(touch_counts(layers)).float())
 
 
 def test_with_uniform_weights_strides_count_too():
@@ -538,6 +551,20 @@ def test_effective_size_counts_pixels():
     assert effective_size(gradient, threshold=0) == math.sqrt(3)
     assert effective_size(torch.zeros(3, 3)) == 0
     assert effective_size(torch.ones(5, 5)) == 5
+    assert effective_size(torch.zeros(3, 3), spacing=2) == 0
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_spread_pixels_have_the_area_of_the_holes_between_them(factor):
+    # One value for each hole, that of its pixel: the same picture, enlarged.
+    sharp = torch.exp(-((torch.arange(25) - 12.0) ** 2) / 30)
+    sharp = sharp[:, None] * sharp
+    spread = torch.zeros(24 * factor + 1, 24 * factor + 1)
+    spread[::factor, ::factor] = sharp
+    enlarged = sharp.repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+    assert effective_size(spread, spacing=factor) == effective_size(enlarged)
+    full = (spread > 0).float()  # never beyond the field
+    assert effective_size(full, spacing=factor) == len(full)
 
 
 def test_effective_size_of_a_normal_distribution():
@@ -576,8 +603,32 @@ def test_the_law_of_the_square_root(weights, draws, widening):
 def test_a_common_factor_of_the_dilations_spreads_the_same_pixels():
     dense, spread = (sweep_depth([12], [d], weights="uniform", draws=1) for d in (1, 2))
     assert spread.theoretical.item() == 2 * dense.theoretical.item() - 1
-    assert spread.effective == dense.effective
-    assert spread.expected == dense.expected
+    assert spread.effective == 2 * dense.effective
+    assert spread.expected == 2 * dense.expected
+
+
+@pytest.mark.parametrize("weights", ["normal", "uniform"])
+@pytest.mark.parametrize("dilations", [[1], [2], [1, 2, 5]], ids=str)
+def test_the_law_stays_within_the_field(dilations, weights):
+    for depth in range(1, 31):
+        layers = cycle_layers(depth, dilations)
+        size = receptive_fields(layers)[-1].size
+        root = 1 if weights == "uniform" else 2
+        law = math.sqrt(root * 2 * math.pi * -math.log(TWO_SIGMA)) * path_std(layers)
+        assert expected_size(layers, weights) == pytest.approx(min(law, size))
+    assert expected_size(cycle_layers(4, [1, 2, 5])) == 19  # the law alone would have 28.3
+
+
+@pytest.mark.parametrize("weights", ["normal", "uniform"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dilations", [[1], [2], [1, 2, 5]], ids=str)
+def test_twice_the_layers_widen_the_effective_field_by_the_root_of_two(
+    dilations, activation, weights
+):
+    sweep = sweep_depth([12, 24], dilations, activation=activation, weights=weights, draws=6)
+    assert (sweep.effective < 0.9 * sweep.theoretical).all()
+    assert (sweep.effective[1] / sweep.effective[0]).item() == pytest.approx(2**0.5, rel=0.1)
+    assert (sweep.expected[1] / sweep.expected[0]).item() == pytest.approx(2**0.5)
 
 
 def test_dilations_without_a_common_factor_widen_the_effective_field():
@@ -592,7 +643,9 @@ def test_a_sweep_is_the_single_calls():
     for place, depth in enumerate([3, 1]):
         layers = [Layer(2, dilation=3), Layer(2), Layer(2, dilation=3)][:depth]
         single = effective_receptive_field(layers, generator(5), draws=3, activation="relu")
-        assert sweep.effective[place].item() == pytest.approx(effective_size(single))
+        spacing = [1, 3][place]  # a layer with dilation 3 alone leaves holes
+        wanted = effective_size(single, spacing=spacing)
+        assert sweep.effective[place].item() == pytest.approx(wanted)
         assert sweep.theoretical[place] == receptive_fields(layers)[-1].size
     assert sweep_depth([]).effective.shape == (0,)
     assert cycle_layers(0) == []
@@ -701,6 +754,9 @@ def test_a_layer_of_nonsense(options, message):
         (lambda: hdc_check([1, 2], kernel_size=0), "kernel_size"),
         (lambda: tap_boxes(Layer(2), 8), "kernel_size is 2"),
         (lambda: tap_boxes(Layer(3), 0), "stride"),
+        (lambda: count_inside(Layer(2), (5, 5)), "kernel_size is 2"),
+        (lambda: count_inside(Layer(3), (5, 0)), "map_size"),
+        (lambda: touch_spacing([]), "layers has no entry"),
         (lambda: effective_receptive_field([]), "layers has no entry"),
         (lambda: effective_receptive_field([Layer(1025)]), "at most 1024"),
         (lambda: effective_receptive_field([Layer(3)], draws=0), "draws"),
@@ -709,6 +765,7 @@ def test_a_layer_of_nonsense(options, message):
         (lambda: effective_receptive_field([Layer(3)], weights="zeros"), "weights is 'zeros'"),
         (lambda: effective_size(torch.zeros(0, 3)), "gradient has shape"),
         (lambda: effective_size(torch.ones(2, 2), threshold=1), "threshold is 1"),
+        (lambda: effective_size(torch.ones(2, 2), spacing=0), "spacing"),
         (lambda: sweep_depth([0]), "layers has no entry"),
         (lambda: cycle_layers(-1), "depth is -1"),
         (lambda: cycle_layers(2, []), "dilations has no entry"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from explainers.receptive_field import PRESETS, write_stack
 from tests.pages.conftest import complaints, facts, pieces
 from ui.language import LANGUAGES
 from ui.photo import Photo
+from ui.step import Step
 from ui.text import load
 
 PAGE = "receptive_field"
@@ -148,6 +150,35 @@ def test_the_effective_field_is_smaller_and_grows_more_slowly(open_concept):
     assert (few["theoretical_side"], many["theoretical_side"]) == (15, 57)
     assert few["effective_side"] < 15
     assert many["effective_side"] / few["effective_side"] == pytest.approx(2, rel=0.2)
+
+
+@pytest.fixture
+def charts(drawn, monkeypatch):
+    """The figures of the page by their keys."""
+    kept, draw = {}, Step.figure
+
+    def keeping(self, chart, *, key, **options):
+        kept[key] = chart
+        return draw(self, chart, key=key, **options)
+
+    monkeypatch.setattr(Step, "figure", keeping)
+    return kept
+
+
+@pytest.mark.parametrize("turn", ["1", "2", "1-2-5"])
+def test_sentence_circle_and_law_have_one_size_for_one_network(open_concept, charts, turn):
+    app = open_concept(depth="18", turn=turn)
+    size = facts(app, PAGE)["effective_side"]
+    assert f"**{size:.1f} × {size:.1f}**" in said(app)
+    _, circle = charts["gradient"].layout.shapes
+    assert math.pi * circle.x1**2 == pytest.approx(size**2)
+    _, _, points = charts["law"].data
+    assert points.y[list(points.x).index(18)] == pytest.approx(size)
+
+
+def test_twice_the_dilation_widens_the_effective_field_to_twice_its_size(open_concept):
+    dense, spread = (facts(open_concept(turn=turn), PAGE) for turn in ("1", "2"))
+    assert spread["effective_side"] == pytest.approx(2 * dense["effective_side"])
 
 
 def test_random_weights_see_the_same_field_but_not_the_same_pixels(open_concept):
