@@ -100,7 +100,7 @@ def extent_of(support):
         ("resnet50", 483, 32),
         # The stride moves into the 3 x 3 convolutions: three of them see 8, 16, 32 pixels less.
         ("resnet50_torchvision", 483 - 8 - 16 - 32, 32),
-        # The same field four times as dense (Chen et al., 2017, section 3.1).
+        # The same field, units four times as close (Chen et al., 2017, section 3.1).
         ("deeplab_os8", 483, 8),
         ("aspp", 483 + 2 * 24 * 8, 8),
         ("dense_aspp", 483 + 2 * (3 + 6 + 12 + 18 + 24) * 8, 8),
