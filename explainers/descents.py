@@ -5,7 +5,7 @@ Rates, starts and draws are rows of one batch; the rules of `explainers.optimize
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,7 +19,11 @@ from explainers.surfaces import (
     Window,
     find_surface,
     inside,
+    lattice,
 )
+
+_ARRIVED = 1e-6
+_EQUAL = 1e-6  # rounding, where paths end in a minimum that is not the lowest
 
 # ---------------------------------------------------------------- learning rates
 
@@ -37,13 +41,43 @@ class RateSweep:
             one that jumps about and happens to be low at its last step. Less than a millionth
             counts as a millionth. A start whose path leaves the surface's window, or ends at no
             finite height, has its whole way before it.
-        best_rate: for each optimizer the rate with the least remaining; of equal ones the lowest.
+        arrived: the step from which on a descent stays as high as it ends, to a millionth of its
+            way down, the mean over the starts; one more than there are steps for a start that
+            ends higher than it began or outside the window.
+        best_rate: for each optimizer the rate with the least remaining; of equal ones the one that
+            arrived first.
+        ends_lowest: for each optimizer the rate with the least height, chosen alike.
     """
 
     rates: Float[Tensor, "rates"]
     height: Float[Tensor, "optimizers rates"]
     remaining: Float[Tensor, "optimizers rates"]
-    best_rate: Float[Tensor, "optimizers"]
+    arrived: Float[Tensor, "optimizers rates"]
+
+    @property
+    def best_rate(self) -> Float[Tensor, "optimizers"]:
+        """See above.
+
+        >>> rates, start = torch.tensor([0.05, 0.15]), torch.tensor([[1.0, 1.0]])
+        >>> sweep = sweep_rates("quadratic", ["sgd"], start, 900, rates)
+        >>> sweep.remaining, sweep.arrived, sweep.best_rate
+        (tensor([[-6., -6.]]), tensor([[112.,  36.]]), tensor([0.1500]))
+        """
+        return self._soonest_of_least(self.remaining, _EQUAL)
+
+    @property
+    def ends_lowest(self) -> Float[Tensor, "optimizers"]:
+        """See above.
+
+        >>> start = torch.tensor([[1.0, 1.0]])
+        >>> sweep_rates("quadratic", ["sgd"], start, 50, rate_grid(0.01, 1, 9)).ends_lowest
+        tensor([0.1778], dtype=torch.float64)
+        """
+        return self._soonest_of_least(self.height, 0.0)
+
+    def _soonest_of_least(self, values: Tensor, tolerance: float) -> Tensor:
+        equal = values <= values.min(dim=1, keepdim=True).values + tolerance
+        return self.rates[self.arrived.where(equal, math.inf).argmin(dim=1)]
 
 
 def rate_grid(
@@ -110,13 +144,17 @@ def sweep_rates(
     height = height.where(height.isfinite(), math.inf)
     began, last, late = height[:, 0], height[:, -1], height[:, (steps + 1) // 2 :].mean(dim=1)
     window: Window | None = getattr(function, "window", None)
-    stays = last.isfinite() & (inside(paths, window).all(dim=1) if window else True)
+    kept = inside(paths, window) if window else paths.isfinite().all(dim=-1)
+    stays = last.isfinite() & kept.all(dim=1)
     known = height.min() if lowest is None else height.min().clamp(max=lowest)
     way = (began - known).clamp(min=torch.finfo(late.dtype).tiny)
-    share = ((late - known) / way).where(stays, 1.0).nan_to_num(1.0).clamp(min=1e-6)
+    share = ((late - known) / way).where(stays, 1.0).nan_to_num(1.0).clamp(min=_ARRIVED)
+    near = (height - last[:, None]).abs() <= _ARRIVED * (began - last)[:, None]
+    arrived = since(near & kept[:, -1:])
+    arrived = arrived.where(arrived >= 0, steps + 1).to(last)
     shape = (len(optimizers), len(rates), len(starts))
-    last, remaining = (part.reshape(shape).mean(dim=2) for part in (last, share.log10()))
-    return RateSweep(rates, last, remaining, rates[remaining.argmin(dim=1)])
+    parts = (last, share.log10(), arrived)
+    return RateSweep(rates, *(part.reshape(shape).mean(dim=2) for part in parts))
 
 
 def fair_rates(
@@ -132,7 +170,8 @@ def fair_rates(
     The sweep tries 43 rates from 10⁻⁴ to 10³ from 16 starts, drawn once for all in the middle of
     the surface's window, three fifths of each side. The best has least of the way down before it
     in the second half of the steps, averaged over the starts; what leaves the map has gained
-    nothing. See `RateSweep`.
+    nothing. Of equal ones that is best which arrives first from 4 by 4 starts all over the window,
+    its corners included: so none is taken that does well in the middle alone. See `RateSweep`.
 
     Args:
         surface, steps: as in `trajectories`.
@@ -144,8 +183,8 @@ def fair_rates(
     Raises:
         ValueError: as `sweep_rates` does.
 
-    >>> fair_rates("quadratic", ["sgd", "momentum", "adam"], 100)
-    tensor([...], dtype=torch.float64)
+    >>> fair_rates("quadratic", ["sgd", "momentum", "adam"], 200)
+    tensor([0.1468, 0.0032, 0.2154], dtype=torch.float64)
     """
     window = getattr(find_surface(surface), "window", WINDOW)
     low, high = torch.tensor(window, dtype=torch.float64, device=device).unbind(1)
@@ -153,7 +192,12 @@ def fair_rates(
     drawn = torch.rand(16, 2, generator=generator, device=generator.device)
     starts = low + (0.2 + 0.6 * drawn.to(low)) * (high - low)
     rates = rate_grid(1e-4, 1e3, 43, device=device)
-    return sweep_rates(surface, optimizers, starts, steps, rates, lowest).best_rate
+    everywhere = lattice(window, 4, 4, device=device, dtype=low.dtype).reshape(-1, 2)
+    middle, whole = (
+        sweep_rates(surface, optimizers, from_there, steps, rates, lowest)
+        for from_there in (starts, everywhere)
+    )
+    return replace(middle, arrived=whole.arrived).best_rate
 
 
 def largest_stable_rate(curvature: Number, momentum: Number = 0.0, nesterov: bool = False) -> float:
@@ -386,12 +430,55 @@ def noise_floor(
     >>> noise_floor(torch.tensor([1.0, 10.0]), lr=0.1, noise=torch.tensor([0.0, 1.0]))
     tensor([0.0000, 0.0763])
     """
+    _check_bowl(curvatures, lr, noise)
+    left = 2 - lr * curvatures
+    heights = torch.where(left > 0, lr * noise[:, None] ** 2 / (2 * left), math.inf)
+    return heights.sum(dim=1)
+
+
+def expected_heights(
+    distances: Float[Tensor, "axes"],
+    curvatures: Float[Tensor, "axes"],
+    lr: Number,
+    noise: Float[Tensor, "levels"],
+    steps: int,
+) -> Float[Tensor, "levels points"]:
+    """The mean height of gradient descent with noisy slopes on a bowl, at each step.
+
+    Along an axis of curvature λ a step multiplies the mean square of the distance by
+    (1 − lr · λ)² and adds (lr · noise)²; half of λ times it is the height. With the steps it goes
+    to `noise_floor`.
+
+    Args:
+        distances: of the start from the minimum, along each axis.
+        curvatures, lr, noise: as in `noise_floor`.
+        steps: how many, at least 0; the result has one more point.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Source: the mean and the variance under x ← (1 − lr · λ) x − lr · noise.
+
+    >>> at, curved, noise = torch.tensor([1.0, 1.0]), torch.tensor([1.0, 10.0]), torch.tensor([1.0])
+    >>> expected_heights(at, curved, lr=0.1, noise=noise, steps=2)
+    tensor([[5.5000, 0.4600, 0.3871]])
+    """
+    _check_bowl(curvatures, lr, noise)
+    if steps < 0:
+        raise ValueError(f"steps is {steps}: at least 0 are needed")
+    shrink, gain = (1 - lr * curvatures) ** 2, (lr * noise[:, None]) ** 2
+    square = distances.square().expand(len(noise), -1)
+    heights = [square @ curvatures / 2]
+    for _step in range(steps):
+        square = shrink * square + gain
+        heights.append(square @ curvatures / 2)
+    return torch.stack(heights, dim=1)
+
+
+def _check_bowl(curvatures: Tensor, lr: Number, noise: Tensor) -> None:
     if not (curvatures > 0).all():
         raise ValueError("curvatures has another number: positive ones are needed")
     if not 0 <= lr < math.inf:
         raise ValueError(f"lr is {lr}: a finite number from 0 on is needed")
     if not ((noise >= 0) & (noise < math.inf)).all():
         raise ValueError("noise has another number: finite ones from 0 on are needed")
-    left = 2 - lr * curvatures
-    heights = torch.where(left > 0, lr * noise[:, None] ** 2 / (2 * left), math.inf)
-    return heights.sum(dim=1)

@@ -8,7 +8,7 @@ the other, and following a height back costs three times as much.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -22,6 +22,7 @@ Window = tuple[tuple[Number, Number], tuple[Number, Number]]
 AnySurface = str | Callable[[Tensor], Tensor]
 Height = Callable[[Tensor, Tensor], Tensor]
 Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+_Length = TypeVar("_Length", Tensor, Number)
 
 WINDOW: Window = ((-5, 5), (-5, 5))
 """Of a surface that has none of its own."""
@@ -70,7 +71,8 @@ class Quadratic:
     Attributes:
         condition_number: at least 1.
         degrees: from the x axis to the u axis, counter-clockwise.
-        window, start, minima: as in `Surface`.
+        window, minima: as in `Surface`.
+        start_on_axes: the start's (u, v): it turns with the bowl.
 
     Raises:
         ValueError: if `condition_number` is below 1 or a number is not finite.
@@ -79,7 +81,7 @@ class Quadratic:
     condition_number: Number
     degrees: Number = 0
     window: Window = ((-4, 4), (-4, 4))
-    start: tuple[Number, Number] = (-3.2, 2.4)
+    start_on_axes: tuple[Number, Number] = (-3.2, 2.4)
     minima: tuple[tuple[Number, Number], ...] = ((0, 0),)
 
     def __post_init__(self) -> None:
@@ -98,6 +100,15 @@ class Quadratic:
         """
         return _with_slope(self.height, self.slope, points)
 
+    @property
+    def start(self) -> tuple[Number, Number]:
+        """As in `Surface`.
+
+        >>> Quadratic(10).start, [round(at, 3) for at in Quadratic(10, degrees=30).start]
+        ((-3.2, 2.4), [-3.971, 0.478])
+        """
+        return self._turned(*self.start_on_axes, -1)
+
     def height(self, x: Tensor, y: Tensor) -> Tensor:
         """Of x and y, elementwise."""
         u, v = self._turned(x, y, 1)
@@ -108,7 +119,7 @@ class Quadratic:
         u, v = self._turned(x, y, 1)
         return self._turned(u, self.condition_number * v, -1)
 
-    def _turned(self, x: Tensor, y: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+    def _turned(self, x: _Length, y: _Length, sign: int) -> tuple[_Length, _Length]:
         """From x and y to u and v; with `sign` -1 from u and v to x and y."""
         if not self.degrees:
             return x, y
@@ -229,7 +240,7 @@ _HIMMELBLAU_MINIMA = (
 
 SURFACES: dict[str, Surface | Quadratic] = {
     "quadratic": Quadratic(10),
-    "ravine": Quadratic(100, degrees=30),
+    "ravine": Quadratic(100, degrees=30, start_on_axes=(-1.6, 3.7)),
     "rosenbrock": Surface(
         _rosenbrock,
         ((-2.0, 2.0), (-1.0, 3.0)),

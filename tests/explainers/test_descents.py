@@ -8,6 +8,7 @@ from explainers.descents import (
     Basins,
     basins,
     count_basins,
+    expected_heights,
     fair_rates,
     largest_stable_rate,
     noise_floor,
@@ -15,8 +16,16 @@ from explainers.descents import (
     rate_grid,
     sweep_rates,
 )
-from explainers.optimizers import OPTIMIZERS, SURFACES, heights, trajectories
-from explainers.surfaces import Quadratic, lattice, local_minima
+from explainers.optimizers import OPTIMIZERS, SURFACES, heights, left_at, trajectories
+from explainers.surfaces import (
+    WINDOW,
+    Quadratic,
+    align,
+    find_surface,
+    lattice,
+    local_minima,
+    survey,
+)
 
 ALL = list(OPTIMIZERS)
 SQUARE = ((-2, 2), (-2, 2))
@@ -51,13 +60,66 @@ class TestRates:
         share = share.where(stays.reshape(10, 26, 2), 1.0).clamp(min=1e-6)
         assert_close(sweep.remaining, share.log10().mean(dim=2), rtol=1e-6, atol=1e-9)
 
-    def test_the_best_rate_has_least_before_it_and_of_equals_the_lowest_is_taken(self):
+    def test_the_best_rate_has_least_before_it(self):
         sweep = sweep_rates("rosenbrock", ALL, self.STARTS, 61, self.RATES)
         for remaining, best in zip(sweep.remaining.tolist(), sweep.best_rate.tolist(), strict=True):
             assert best == min(zip(remaining, self.RATES.tolist(), strict=True))[1]
-        equals = sweep_rates("quadratic", ["momentum"], self.STARTS, 900, numbers([0.02, 0.03]))
-        assert equals.remaining.tolist() == [[-6.0, -6.0]]
-        assert equals.best_rate.item() == 0.02
+
+    def test_of_equals_the_one_that_arrives_first_is_best(self):
+        rates = numbers([0.03, 0.17, 0.1])
+        sweep = sweep_rates("quadratic", ["sgd"], self.STARTS, 900, rates)
+        assert sweep.remaining.tolist() == [[-6.0, -6.0, -6.0]]
+        for rate, arrived in zip(rates.tolist(), sweep.arrived[0].tolist(), strict=True):
+            height = heights("quadratic", trajectories("quadratic", "sgd", self.STARTS, 900, rate))
+            assert arrived == (height > 1e-6 * height[0]).sum(dim=0).double().mean()
+        assert sweep.best_rate.tolist() == [0.17]
+
+    def test_what_is_on_its_way_arrives_last_and_what_leaves_never(self):
+        sweep = sweep_rates("quadratic", ["sgd"], self.STARTS, 20, numbers([1e-3, 9.0]))
+        assert sweep.arrived.tolist() == [[20.0, 21.0]]
+
+    def test_what_starts_at_the_lowest_point_is_there(self):
+        sweep = sweep_rates("quadratic", ["sgd"], numbers([[0.0, 0.0]]), 5, numbers([0.1]))
+        assert sweep.arrived.tolist() == [[0.0]]
+
+    def test_where_minima_are_not_the_lowest_rounding_decides_nothing(self):
+        """Both rates end at the same place to the last bits; the second is there sooner."""
+        start = numbers([[1.2, 1.3], [-0.1, 0.02]])
+        sweep = sweep_rates("rastrigin", ["sgd"], start, 200, numbers([7e-4, 2.4e-3]), lowest=0.0)
+        assert sweep.best_rate.item() == 2.4e-3
+
+    @pytest.mark.parametrize("condition_number", [1, 3, 10, 32, 100, 1000])
+    @pytest.mark.parametrize("degrees", [0, 30])
+    def test_gradient_descent_ends_lowest_where_theory_says(self, condition_number, degrees):
+        """½ Σ λ (1 − η λ)^2t x², least near 2 / (λmin + λmax)."""
+        bowl, grid = Quadratic(condition_number, degrees), rate_grid(1e-4, 1e3, 211)
+        sweep = sweep_rates(bowl, ["sgd"], numbers([bowl.start]), 200, grid)
+        x, y = bowl.start_on_axes
+        known = x**2 * (1 - grid) ** 400
+        known += condition_number * y**2 * (1 - grid * condition_number) ** 400
+        found = sweep.ends_lowest.item()
+        assert known[grid == found] == known.min()
+        assert 1.08**-2 < found * (1 + condition_number) / 2 < 1.08**2
+
+    def test_each_ends_lowest_where_its_curve_is_lowest(self):
+        sweep = sweep_rates("beale", ALL, self.STARTS, 61, self.RATES)
+        for height, found in zip(sweep.height.tolist(), sweep.ends_lowest.tolist(), strict=True):
+            assert found == min(zip(height, self.RATES.tolist(), strict=True))[1]
+
+    def test_only_those_that_scale_x_and_y_mind_where_the_axes_of_a_bowl_point(self):
+        straight, turned = (
+            sweep_rates(bowl, ALL, numbers([bowl.start]), 200, rate_grid(1e-4, 1e3, 211)).height
+            for bowl in (Quadratic(1000), Quadratic(1000, 30))
+        )
+        for optimizer, before, after in zip(ALL, straight, turned, strict=True):
+            even = optimizer in ("sgd", "momentum", "nesterov")
+            assert torch.allclose(before, after, rtol=1e-9, atol=0) == even, optimizer
+        lowest = {name: turned[ALL.index(name)].min().item() for name in ALL}
+        assert lowest["adagrad"] == pytest.approx(1.7, abs=0.05)
+        assert lowest["rmsprop"] == pytest.approx(1.2, abs=0.05)
+        assert lowest["adam"] == pytest.approx(0.04, abs=0.005)
+        losers = [ALL.index(name) for name in ("adagrad", "rmsprop", "adam")]
+        assert (straight[losers].min(dim=1).values < 1e-8).all()
 
     def test_luck_at_the_last_step_does_not_win(self):
         """With rate 2 a point swings from side to side for ever; one of 0.1 comes down."""
@@ -138,26 +200,61 @@ class TestFairRates:
     def test_they_come_from_one_sweep_over_the_map(self):
         """From 16 starts in the middle three fifths of the window, the same for all."""
         starts = -3 + 6 * torch.rand(16, 2, generator=generator()).double()
-        sweep = sweep_rates("himmelblau", ALL, starts, 60, rate_grid(1e-4, 1e3, 43))
-        assert torch.equal(fair_rates("himmelblau", ALL, 60), sweep.best_rate)
+        sweep = sweep_rates("himmelblau", ALL, starts, 60, rate_grid(1e-4, 1e3, 43), 0.0)
+        least = sweep.remaining.min(dim=1).values
+        alone = (sweep.remaining <= least[:, None] + 1e-6).sum(dim=1) == 1
+        assert alone.sum() > 5
+        found = fair_rates("himmelblau", ALL, 60, 0.0)
+        assert torch.equal(found[alone], sweep.best_rate[alone])
+
+    @pytest.mark.parametrize("optimizer", ["sgd", "nesterov"])
+    @pytest.mark.parametrize("surface", ["quadratic", "saddle", "himmelblau"])
+    def test_of_equals_none_is_best_that_leaves_from_elsewhere(self, surface, optimizer):
+        """On the saddle y⁴ is steep at the border: rates that suit the middle are too high."""
+        window = SURFACES[surface].window
+        starts = lattice(window, 41, 40, dtype=torch.float64).reshape(-1, 2)
+        rate = fair_rates(surface, [optimizer], 100, 0.0).item()
+        paths = trajectories(surface, optimizer, starts, 100, rate)
+        assert (left_at(paths, window) == -1).all()
 
     def test_where_the_lowest_is_known_the_company_makes_no_difference(self):
         together = fair_rates("beale", ALL, 60, lowest=0.0)
         alone = [fair_rates("beale", [name], 60, lowest=0.0) for name in ALL]
         assert torch.equal(together, torch.cat(alone))
 
-    def test_on_a_bowl_gradient_descents_is_near_the_best_that_theory_knows(self):
+    @pytest.mark.parametrize("steps", [100, 200])
+    def test_on_a_bowl_gradient_descents_is_near_the_best_that_theory_knows(self, steps):
         """2 / (1 + 10), at which both axes shrink alike, to within the grid's factor of 1.5."""
-        (rate,) = fair_rates("quadratic", ["sgd"], 100).tolist()
+        (rate,) = fair_rates("quadratic", ["sgd"], steps).tolist()
         assert 2 / 11 / 1.5 < rate < largest_stable_rate(10)
 
-    @pytest.mark.parametrize("surface", SURFACES)
-    def test_with_them_nobody_leaves_and_everybody_descends(self, surface):
-        rates = fair_rates(surface, ALL, 100)
-        start = numbers([SURFACES[surface].start])
+    def test_momentums_is_near_critical_damping_of_the_flat_axis(self):
+        """(1 − √μ)² / λmin: from there on up to the edge every rate shrinks by √μ a step."""
+        (rate,) = fair_rates("quadratic", ["momentum"], 200).tolist()
+        assert (1 - 0.9**0.5) ** 2 / 1.5 < rate < (1 - 0.9**0.5) ** 2 * 1.5
+
+    @pytest.mark.parametrize("lift", [-70, 3])
+    def test_how_high_a_surface_lies_makes_no_difference(self, lift):
+        text = "(x**2 + 10*y**2) / 2"
+        lifted = fair_rates(f"{text} + {lift}", ALL, 200, lowest=lift)
+        assert torch.equal(lifted, fair_rates(text, ALL, 200, lowest=0))
+
+    @pytest.mark.parametrize("steps", [100, 200])
+    @pytest.mark.parametrize(
+        "surface", [*SURFACES, "sin(3*x) * cos(3*y) + (x**2 + y**2) / 4", "abs(x) + y**4", "photo"]
+    )
+    def test_with_them_nobody_leaves_and_everybody_descends(self, surface, steps):
+        if surface == "photo":
+            ramp = torch.linspace(0, 255, 60).expand(60, 60)
+            surface = align(torch.stack([ramp, ramp.mT, ramp * ramp.mT / 255], dim=2).byte())
+        ground = survey(surface)
+        rates = fair_rates(surface, ALL, steps, ground.lowest)
+        window = getattr(find_surface(surface), "window", WINDOW)
         for optimizer, rate in zip(ALL, rates.tolist(), strict=True):
-            path = heights(surface, trajectories(surface, optimizer, start, 100, rate))
-            assert path[50:].mean() < path[0]
+            path = trajectories(surface, optimizer, numbers([ground.start]), steps, rate)
+            height = heights(surface, path)
+            assert height[steps // 2 :].mean() < height[0]
+            assert left_at(path, window).tolist() == [-1]
 
     def test_a_function_without_window(self):
         assert fair_rates(lambda p: p.square().sum(1), ["sgd"], 20).item() < 1
@@ -361,3 +458,65 @@ class TestNoise:
         for level in (math.inf, math.nan, -1.0):
             with pytest.raises(ValueError, match="noise has"):
                 noise_floor(levels, 0.1, numbers([level]))
+
+
+class TestExpectedHeights:
+    START, CURVED = numbers([-3.2, 2.4]), numbers([1.0, 10.0])
+
+    @pytest.mark.parametrize("lr", [0.002, 0.15, 0.19])
+    def test_it_is_the_mean_over_many_draws(self, lr):
+        """Within five standard errors, at every step."""
+        steps, draws, sigma = 200, 4000, 2.0
+        noise = sigma * torch.randn(steps, draws, 2, dtype=torch.float64, generator=generator())
+        starts = self.START.expand(draws, 2)
+        seen = heights(
+            "quadratic", trajectories("quadratic", "sgd", starts, steps, lr, noise=noise)
+        )
+        (known,) = expected_heights(self.START, self.CURVED, lr, numbers([sigma]), steps)
+        error = seen.std(dim=1) / draws**0.5
+        assert ((seen.mean(dim=1) - known).abs() <= 5 * error + 1e-9).all()
+
+    def test_closed_form(self):
+        """(1 − η λ)^2t x² + η² σ² (1 − (1 − η λ)^2t) / (1 − (1 − η λ)²) along each axis."""
+        lr, sigma, t = 0.03, 1.5, torch.arange(51)[:, None]
+        shrink = (1 - lr * self.CURVED) ** 2
+        square = shrink**t * self.START**2 + (lr * sigma) ** 2 * (1 - shrink**t) / (1 - shrink)
+        found = expected_heights(self.START, self.CURVED, lr, numbers([sigma]), 50)
+        assert_close(found[0], (self.CURVED * square).sum(dim=1) / 2)
+
+    @pytest.mark.parametrize("lr", [0.05, 0.1, 0.19])
+    def test_in_the_long_run_it_is_the_floor(self, lr):
+        levels = numbers([0.0, 0.5, 3.0])
+        late = expected_heights(self.START, self.CURVED, lr, levels, 2000)[:, -1]
+        assert_close(late, noise_floor(self.CURVED, lr, levels))
+
+    def test_without_noise_it_is_the_plain_descent(self):
+        path = trajectories("quadratic", "sgd", self.START[None], 30, 0.07)
+        found = expected_heights(self.START, self.CURVED, 0.07, numbers([0.0]), 30)
+        assert_close(found[0], heights("quadratic", path)[:, 0])
+
+    def test_corners(self):
+        levels = numbers([0.0, 1.0])
+        beyond = expected_heights(numbers([0.0, 0.0]), self.CURVED, 1e3, levels, 200)
+        assert (beyond[0] == 0).all()
+        assert beyond[1, -1] == math.inf
+        still = expected_heights(self.START, self.CURVED, 0, levels, 3)
+        assert_close(still, torch.full_like(still, (3.2**2 + 10 * 2.4**2) / 2))
+        assert expected_heights(self.START, self.CURVED, 0.1, levels, 0).shape == (2, 1)
+        assert expected_heights(self.START, self.CURVED, 0.1, levels[:0], 4).shape == (0, 5)
+
+    def test_bad_numbers(self):
+        one = numbers([1.0])
+        with pytest.raises(ValueError, match="curvatures has"):
+            expected_heights(one, -one, 0.1, one, 3)
+        with pytest.raises(ValueError, match="lr is nan"):
+            expected_heights(one, one, math.nan, one, 3)
+        with pytest.raises(ValueError, match="noise has"):
+            expected_heights(one, one, 0.1, -one, 3)
+        with pytest.raises(ValueError, match="steps is -1"):
+            expected_heights(one, one, 0.1, one, -1)
+
+    def test_dtype_and_device(self, dtype, device):
+        start, curved = self.START.to(device, dtype), self.CURVED.to(device, dtype)
+        found = expected_heights(start, curved, 0.1, start.abs(), 5)
+        assert (found.dtype, found.device.type) == (dtype, device.type)

@@ -98,6 +98,14 @@ class TestNamed:
         found = curvatures(Quadratic(condition_number, degrees), points_in(SQUARE, 3))
         assert_close(found, numbers([[1.0, condition_number]] * 3))
 
+    @pytest.mark.parametrize("degrees", [0, 30, 90, -120])
+    def test_the_start_turns_with_the_bowl(self, degrees):
+        """It stands as high on a turned bowl, and as far out on it."""
+        x, y = Quadratic(100, degrees).start
+        height = Quadratic(100, degrees)(numbers([x, y]))
+        assert_close(height, numbers((3.2**2 + 100 * 2.4**2) / 2))
+        assert math.hypot(x, y) == pytest.approx(4)
+
     @pytest.mark.parametrize("condition_number", [0.5, 0, -1, math.inf, math.nan])
     def test_a_condition_number_out_of_range(self, condition_number):
         with pytest.raises(ValueError, match=r"condition_number is .*from 1 on"):
