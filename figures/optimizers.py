@@ -19,7 +19,7 @@ from explainers.optimizers import StepDetails
 from explainers.surfaces import Survey, Window
 from figures.plain import Figure
 from figures.style import CATEGORIES, IGNORED, MAGNITUDE, figure, vertical
-from figures.words import in_a_row, latex, readable
+from figures.words import in_a_row, latex, readable, verbatim
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, _yellow = CATEGORIES
 LOOKS = {
@@ -255,26 +255,41 @@ def _log_axis(low: float, high: float) -> dict[str, Any]:
 def race_sentences(
     heights: Tensor, left: Tensor, optimizers: Sequence[str], translate: Translate
 ) -> list[str]:
-    """Who is lowest at each step, and who has left the map for good by then.
+    """Who is lowest at each step, alone or level with others, and who has left the map by then.
 
     Args:
         heights: `[optimizers, steps + 1]`.
         left: the step at which each has left, -1 if it has not `[optimizers]`.
     """
     _ = translate
-    nowhere = _("At step {step} the surface has no height where they stand.")
-    lowest = _("At step {step} **{leader}** is lowest, at height **{height}**.")
-    best = heights.nan_to_num(math.inf, math.inf, math.inf).min(dim=0)
+    known = heights.nan_to_num(math.inf, math.inf, math.inf)
+    best = known.min(dim=0).values
+    leads = (known == best) & (best < math.inf)
     told = []
-    for step, (height, leader) in enumerate(
-        zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ):
-        sentence = (lowest if height < math.inf else nowhere).format(
-            step=step, leader=names(_)[optimizers[leader]], height=readable(height)
+    for step, (height, lead) in enumerate(zip(best.tolist(), leads.T.tolist(), strict=True)):
+        leaders = [
+            names(_)[name] for name, leading in zip(optimizers, lead, strict=True) if leading
+        ]
+        sentence = _standing(leaders, len(optimizers), _).format(
+            step=step,
+            who=_(", ").join(f"**{leader}**" for leader in leaders),
+            height=readable(height),
         )
         gone = departures(left, optimizers, step, translate)
         told.append(in_a_row([sentence, *gone], _))
     return told
+
+
+def _standing(leaders: Sequence[str], count: int, translate: Translate) -> str:
+    """What to say of those that are lowest among so many."""
+    _ = translate
+    if not leaders:
+        return _("At step {step} the surface has no height where they stand.")
+    if len(leaders) == 1:
+        return _("At step {step} {who} is lowest, at height **{height}**.")
+    if len(leaders) == count:
+        return _("At step {step} all are level, at height **{height}**.")
+    return _("At step {step} {who} are lowest and level, at height **{height}**.")
 
 
 def departures(
@@ -540,7 +555,7 @@ def rate_curves(
 ) -> Figure:
     """Height at the end against the learning rate, and where each of `edges` begins to diverge."""
     _ = translate
-    most, least = 1e5, 1e-12
+    most, least = 1e5, 1e-33
     heights = sweep.height.clamp(min=least).where(sweep.height <= most * 10, math.nan)
     rates = sweep.rates.numpy()
     traces = [
@@ -575,9 +590,9 @@ def rate_curves(
 def rate_numbers(
     sweep: RateSweep, optimizers: Sequence[str], edges: Mapping[str, float]
 ) -> dict[str, str]:
-    """The edge of SGD, the best rate of each optimizer, and how low the best of all comes."""
-    best = dict(zip(optimizers, map(readable, sweep.best_rate.tolist()), strict=True))
-    return {**best, "edge": readable(edges["sgd"])}
+    """The edge of SGD, and the rate with which each optimizer ends lowest."""
+    lowest = dict(zip(optimizers, map(readable, sweep.ends_lowest.tolist()), strict=True))
+    return {**lowest, "edge": readable(edges["sgd"])}
 
 
 def edge_formula(curvature: float, momentum: float, edges: Mapping[str, float]) -> str:
@@ -600,21 +615,21 @@ def edge_formula(curvature: float, momentum: float, edges: Mapping[str, float]) 
 
 def noise_curves(
     noisy: NoisyDescents,
-    floor: Tensor,
+    theory: Tensor,
     optimizers: Sequence[str],
     at: int,
     translate: Translate,
 ) -> Figure:
     """Mean height against the step, and between which heights eight of ten draws lie.
 
-    For each optimizer the low edge, the high edge and the mean, and last SGD's floor: the `y` of
-    all traces follow a slider through `noise_rows`.
+    For each optimizer the low edge, the high edge and the mean, and last what theory says of SGD:
+    the `y` of all traces follow a slider through `noise_rows`.
 
     Args:
-        floor: SGD's, by level of noise.
+        theory: SGD's mean height by level of noise and step.
         at: the level.
     """
-    rows = [part[at] for part in noise_rows(noisy, floor)]
+    rows = [part[at] for part in noise_rows(noisy, theory)]
     steps = np.arange(rows[0].shape[-1])
     edge = {"type": "scatter", "mode": "lines", "x": steps, "line": {"width": 0}}
     edge |= {"hoverinfo": "skip", "showlegend": False}
@@ -624,9 +639,9 @@ def noise_curves(
         fill = {"fill": "tonexty", "fillcolor": _clear(LOOKS[name][0])}
         traces += [{**edge, "y": low.numpy()}, {**edge, "y": high.numpy(), **fill}]
         traces.append(_curve(name, steps, mean, hover="%{x}: %{y:.2g}", translate=translate))
-    known = torch.cat(rows[:-1])
+    known = torch.cat(rows)
     known = known[known.isfinite()]
-    traces.append(_marker_line(steps[[0, -1]].tolist(), rows[-1].tolist()))
+    traces.append(_marker_line(steps, rows[-1].numpy()))
     axis = _log_axis(float(known.min()), float(known.max()))
     return figure(
         translate("Step"),
@@ -639,11 +654,11 @@ def noise_curves(
     )
 
 
-def noise_rows(noisy: NoisyDescents, floor: Tensor) -> list[Tensor]:
+def noise_rows(noisy: NoisyDescents, theory: Tensor) -> list[Tensor]:
     """What `noise_curves` shows at every level: `[levels, points]` for each trace."""
     parts = [part.transpose(0, 1) for part in (noisy.low, noisy.high, noisy.mean)]
     rows = [part[number] for number in range(len(parts[0])) for part in parts]
-    rows.append(floor[:, None].expand(-1, 2))
+    rows.append(theory)
     return [row.clamp(min=1e-6).where(row < HIGHEST, math.nan).float() for row in rows]
 
 
@@ -714,20 +729,20 @@ def refusal(error: ExpressionError, translate: Translate) -> str:
     told = {
         Reason.LENGTH: _("The expression is longer than {longest} characters."),
         Reason.DEPTH: _("The expression is nested too deeply. Split it or shorten it."),
-        Reason.SYNTAX: _("This is no expression. Write it like x**2 + 3*y**2."),
+        Reason.SYNTAX: _("This is no expression. Write it like `x**2 + 3*y**2`."),
         Reason.OPERATION: _(
-            "“{part}” cannot be used. Allowed are numbers, x, y, + - * / ** and functions such as "
+            "{part} cannot be used. Allowed are numbers, x, y, `+ - * / **` and functions such as "
             "sin(x)."
         ),
         Reason.NAME: _(
-            "“{part}” is not known. Allowed are x, y, pi, e, sin, cos, tan, exp, log, sqrt, abs, "
+            "{part} is not known. Allowed are x, y, pi, e, sin, cos, tan, exp, log, sqrt, abs, "
             "tanh."
         ),
-        Reason.NUMBER: _("“{part}” is too large a number."),
-        Reason.EXPONENT: _("“{part}” cannot be an exponent: a number up to {exponent} can."),
+        Reason.NUMBER: _("{part} is too large a number."),
+        Reason.EXPONENT: _("{part} cannot be an exponent: a number up to {exponent} can."),
         Reason.CONSTANT: _("The expression needs x or y, or the surface is flat."),
         Reason.NOWHERE: _("This surface has no height anywhere on the map."),
     }
     return told[error.reason].format(
-        part=error.part[:40], longest=LONGEST_EXPRESSION, exponent=f"{LARGEST_EXPONENT:g}"
+        part=verbatim(error.part[:40]), longest=LONGEST_EXPRESSION, exponent=f"{LARGEST_EXPONENT:g}"
     )

@@ -1,6 +1,7 @@
 """Numbers over many orders of magnitude and lists of sentences, as people write them."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import reduce
 
@@ -38,6 +39,20 @@ def in_a_row(sentences: Sequence[str], translate: Callable[[str], str]) -> str:
     """
     pair = translate("{one} {next}")
     return reduce(lambda one, more: pair.format(one=one, next=more), sentences)
+
+
+def verbatim(text: str) -> str:
+    r"""Any text as code within a line of Markdown, in which nothing is a mark.
+
+    The fence is longer than any run of backticks inside, and white space becomes single spaces: an
+    empty line would end the code.
+
+    >>> print(verbatim("[a](//b.io)"), verbatim("a `` b"), verbatim(" a\n\nb "), verbatim(""))
+    ` [a](//b.io) ` ``` a `` b ``` ` a b ` ` … `
+    """
+    runs = re.findall("`+", text)
+    fence = "`" * (1 + max(map(len, runs), default=0))
+    return f"{fence} {' '.join(text.split()) or '…'} {fence}"
 
 
 def _parts(number: float, digits: int) -> tuple[str, str]:

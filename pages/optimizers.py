@@ -162,7 +162,10 @@ def closeup(step):
 def basins(step):
     grounds = {**figures.surface_names(_), "typed": _("Typed in step 1")}
     name = step.choice(_("Surface"), grounds, "photo", key="where", wide=True)
-    names = figures.names(_)
+    names, titles = (
+        figures.names(_),
+        [_("Left: {name}, η = {rate}"), _("Right: {name}, η = {rate}")],
+    )
     one = step.choice(_("Left"), names, "sgd", key="left", wide=True)
     other = step.choice(_("Right"), names, "adam", key="right", wide=True)
     factor = factor_slider(step, "times")
@@ -177,13 +180,14 @@ def basins(step):
     step.recipe.alias(starts, grid, "{}.reshape(-1, 2)")
     reach = (ground.window[0][1] - ground.window[0][0]) / 50
     numbers = {"starts": len(starts), "minima": len(ground.minima), "steps": SWEPT}
-    for side, optimizer, place in zip(("left", "right"), (one, other), step.sides(2), strict=True):
+    pairs = zip(("left", "right"), (one, other), titles, step.sides(2), strict=True)
+    for side, optimizer, title, place in pairs:
         fair = step.run(descents.fair_rates, surface, [optimizer], SWEPT, ground.lowest)
         lr = float(fair) * factor
         given = surface, optimizer, starts, SWEPT, lr, ground.minima, ground.window, reach
         ends = step.run(descents.basins, *given)
         counts = step.run(descents.count_basins, ends, ground.minimum_heights)
-        title = f"{names[optimizer]}, η = {readable(lr)}"
+        title = title.format(name=names[optimizer], rate=readable(lr))
         chart = figures.basin_map(ends, ground, SIDE, SWEPT, kind, title, _)
         step.figure(chart, key=f"{side}_map", place=place)
         numbers |= {side: names[optimizer], f"{side}_share": counts.lowest / len(starts)}
@@ -226,15 +230,18 @@ def noise(step):
     given = "quadratic", NOISY, start, STEPS, own, levels, DRAWS, generator
     noisy = step.run(descents.noisy_descents, *given)
     curved = step.run(surfaces.curvatures, "quadratic", start[None])[0]
-    floor = step.run(descents.noise_floor, curved, float(own[0]), levels)
+    sgd = curved, float(own[0]), levels
+    theory = step.run(descents.expected_heights, start, *sgd, STEPS)
+    floor = step.run(descents.noise_floor, *sgd)
     at, topic, sides = LEVELS.index(level), step.topic("noise"), step.sides(2)
     clouds = [s for k in range(len(NOISY)) for s in follow(topic, k + 1, noisy.ends[:, k])]
     chart = figures.noise_clouds(noisy, ground, NOISY, at)
     step.figure(chart, key="clouds", sweeps=clouds, place=sides[0])
-    bands = [Sweep(topic, k, "y", rows) for k, rows in enumerate(figures.noise_rows(noisy, floor))]
-    chart = figures.noise_curves(noisy, floor, NOISY, at, _)
+    bands = [Sweep(topic, k, "y", rows) for k, rows in enumerate(figures.noise_rows(noisy, theory))]
+    chart = figures.noise_curves(noisy, theory, NOISY, at, _)
     step.figure(chart, key="bands", sweeps=bands, place=sides[1])
-    shown = {"level": levels, "floor": floor, **figures.last_heights(noisy, NOISY)}
+    last = {"level": levels, "theory": theory[:, -1]}
+    shown = {**last, **figures.last_heights(noisy, NOISY)}
     step.says(draws=DRAWS, **{n: Follow([topic], figures.told(v, _)) for n, v in shown.items()})
     step.fact(floor=floor[at], lr_sgd=own[0], level=level)
     step.data(**shown)

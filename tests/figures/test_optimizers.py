@@ -121,6 +121,16 @@ class TestSentences:
             "At step 2 **Adam** is lowest, at height **0.5**. Left the map: **SGD** at step 2."
         )
 
+    def test_those_that_are_level_are_named_together(self):
+        height = torch.tensor([[5.0, 2.0, math.nan], [5.0, 1.0, 0.5], [5.0, 1.0, 0.5]])
+        three = ["sgd", "adam", "amsgrad"]
+        told = figures.race_sentences(height, torch.tensor([-1, -1, -1]), three, str)
+        assert told == [
+            "At step 0 all are level, at height **5**.",
+            "At step 1 **Adam**, **AMSGrad** are lowest and level, at height **1**.",
+            "At step 2 **Adam**, **AMSGrad** are lowest and level, at height **0.5**.",
+        ]
+
     def test_where_nobody_has_a_height(self):
         told = figures.race_sentences(torch.full((1, 1), math.nan), torch.tensor([0]), ["sgd"], str)
         assert told[0].startswith("At step 0 the surface has no height where they stand.")
@@ -251,6 +261,16 @@ class TestRates:
         assert (y.isnan() == ~shown).all()
         assert figures.rate_numbers(sweep, ALL, edges)["edge"] == "0.2"
 
+    @pytest.mark.parametrize("condition_number", [1, 10, 300])
+    def test_the_rates_told_are_where_the_curves_are_lowest(self, condition_number):
+        bowl, grid = Quadratic(condition_number), rate_grid(1e-4, 1e3, 211)
+        sweep = sweep_rates(bowl, ALL, torch.tensor([bowl.start]).double(), 200, grid)
+        made = figures.rate_curves(sweep, ALL, {}, str)
+        told = figures.rate_numbers(sweep, ALL, {"sgd": 2 / condition_number})
+        for name, curve in zip(ALL, made.data, strict=True):
+            at = np.argmin(np.abs(np.log(curve.x) - math.log(float(told[name]))))
+            assert curve.y[at] == np.nanmin(curve.y)
+
     def test_the_edges_worked_out(self):
         edges = {
             "sgd": largest_stable_rate(50),
@@ -270,15 +290,16 @@ class TestNoise:
         return noisy_descents("quadratic", self.NOISY, start, 20, rates, levels, 11, generator)
 
     def test_rows_in_the_order_of_the_traces(self):
-        noisy, floor = self.noisy(), torch.tensor([0.0, 0.2]).double()
-        rows = figures.noise_rows(noisy, floor)
-        made = figures.noise_curves(noisy, floor, self.NOISY, 1, str)
+        noisy, theory = self.noisy(), torch.stack([torch.zeros(21), torch.rand(21)]).double()
+        rows = figures.noise_rows(noisy, theory)
+        made = figures.noise_curves(noisy, theory, self.NOISY, 1, str)
         assert len(rows) == len(made.data) == 7
         for trace, row in zip(made.data, rows, strict=True):
             assert floats(trace.y).float().equal(row[1])
         torch.testing.assert_close(rows[3].double(), noisy.low[:, 1], rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(rows[5].double(), noisy.mean[:, 1], rtol=1e-6, atol=1e-6)
-        assert rows[6][0].tolist() == pytest.approx([1e-6, 1e-6])
+        assert rows[6][0].tolist() == pytest.approx([1e-6] * 21)
+        assert list(made.data[6].x) == list(range(21))
         assert made.data[2].name == "SGD"
 
     def test_clouds_of_ends(self):
@@ -316,6 +337,26 @@ class TestWords:
         assert sentence.endswith(".")
         assert "{" not in sentence
         assert len(sentence) < 200
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "'[Sign in](//e.io)'",
+            "'![](//e.io/a.png)'",
+            "'`[a](//e.io)`'",
+            "'``' + '**a**'",
+            "'$a$'",
+        ],
+    )
+    def test_what_was_typed_is_shown_as_code(self, text):
+        """A code span ends at the next run of as many backticks (CommonMark 0.31, section 6.1)."""
+        with pytest.raises(ExpressionError) as refused:
+            parse(text)
+        sentence = figures.refusal(refused.value, str)
+        runs = re.split("(`+)", sentence)
+        end = runs.index(runs[1], 2)
+        assert "".join(runs[2:end]) == f" {refused.value.part[:40]} "
+        assert runs[end + 1].startswith(" cannot be used.")
 
     def test_a_surface_that_is_nowhere(self):
         with pytest.raises(ExpressionError) as refused:

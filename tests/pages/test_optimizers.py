@@ -8,12 +8,14 @@ import torch
 
 from explainers.optimizers import OPTIMIZERS, trajectories
 from explainers.surfaces import SURFACES, align
+from figures import optimizers as figures
 from tests.pages.conftest import complaints, facts, pieces
 from ui.language import LANGUAGES
 from ui.samples import sample
 from ui.text import load
 
 PAGE = "optimizers"
+LEVELS = [0.5 * number for number in range(11)]
 
 
 @pytest.fixture
@@ -92,6 +94,41 @@ def test_the_floor_of_noise(open_concept):
         rate, noise = shown["lr_sgd"], float(level)
         wanted = sum(rate * noise**2 / (2 * (2 - rate * curved)) for curved in (1, 10))
         assert shown["floor"] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("scale", ["0.1", "1.0"])
+def test_the_theory_of_noise_is_of_the_steps_shown(open_concept, drawn, scale):
+    """½ Σ λ (q^t x² + η² σ² (1 − q^t) / (1 − q)) with q = (1 − η λ)², from (−3.2, 2.4)."""
+    shown = facts(open_concept(noise="2.0", scale=scale), PAGE)
+    curved, start = np.array([1, 10]), np.array([-3.2, 2.4])
+    shrink = (1 - shown["lr_sgd"] * curved) ** 2
+    late = shrink**200 * start**2
+    late += (2 * shown["lr_sgd"]) ** 2 * (1 - shrink**200) / (1 - shrink)
+    (noise,) = (step for step in drawn.steps if step.id == f"{PAGE}.noise")
+    theory, seen = (noise._tables[name][LEVELS.index(2.0)] for name in ("theory", "sgd"))
+    assert theory == pytest.approx((curved * late).sum() / 2)
+    assert seen == pytest.approx(theory, rel=0.6)  # 40 draws of about two squares
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"), [("en", ["Left: SGD", "Right: Adam"]), ("zh", ["左图：SGD", "右图：Adam"])]
+)
+def test_the_maps_say_on_which_side_they_are(open_concept, monkeypatch, lang, words):
+    titles = []
+    draw = figures.basin_map
+    monkeypatch.setattr(
+        figures, "basin_map", lambda *given: titles.append(given[5]) or draw(*given)
+    )
+    open_concept(lang)
+    assert [title.split(", η")[0].split("，η")[0] for title in titles] == words
+
+
+def test_at_the_start_all_are_level(open_concept):
+    told = sentences(open_concept())
+    assert told[0].startswith("At step 0 all are level, at height **")
+    assert "level" not in told[40]
+    flat = sentences(open_concept(surface="typed", formula="0*x"))
+    assert all(" all are level, at height **0**" in sentence for sentence in flat)
 
 
 def test_each_rate_can_be_set_by_hand(open_concept, drawn):
@@ -207,6 +244,17 @@ def test_what_cannot_be_used_is_one_sentence_in_each_step(open_concept, lang, fo
     assert len(said) == 1
     assert len(app.info) == 3  # race, closeup, basins
     assert len(said.pop()) < 200
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize(
+    "formula", ["'[Your session has expired](//e.io)'", "'![](//e.io/a.png)'", "'`](//e.io)`'"]
+)
+def test_a_link_cannot_bring_its_own_words(open_concept, lang, formula):
+    """What it says is inside a code span, whose fence is longer than any run of backticks in it."""
+    app = open_concept(lang, surface="typed", formula=formula)
+    fence = "``" if "`" in formula else "`"
+    assert f"{fence} {formula[:40]} {fence}" in app.info[0].value
 
 
 @pytest.mark.parametrize(
