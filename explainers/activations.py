@@ -273,7 +273,8 @@ def _gelu(x: Tensor) -> Tensor:
 def _gelu_tanh(x: Tensor) -> Tensor:
     """GELU approximated by tanh, off by less than 0.0005; Hendrycks and Gimpel, 2016."""
     near = x.clamp(-10, 10)  # beyond it the tanh is ±1, and the cube might overflow
-    return x * (1 + (math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)).tanh()) / 2
+    inner = math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)
+    return x * (2 * inner).sigmoid()  # (1 + tanh z) / 2 = σ(2z), which is never rounded to 0 here
 
 
 def _softplus(x: Tensor, beta: Parameter = 1.0) -> Tensor:

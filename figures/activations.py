@@ -129,6 +129,8 @@ def curves(found: Mapping[str, Curve], translate: Translate) -> Figure:
         )
         for name, c in found.items()
     ]
+    heights = np.concatenate([c.value.numpy() for c in found.values()])
+    slopes = np.concatenate([c.slope.numpy() for c in found.values()])
     spike = {"showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "dot"}
     return _panels(
         [*above, *below],
@@ -141,8 +143,16 @@ def curves(found: Mapping[str, Curve], translate: Translate) -> Figure:
             "hoverformat": ".2f",
             **spike,
         },
-        yaxis={"title": {"text": _("Output f(x)")}, "domain": [0.42, 1], "range": [-2.6, 5]},
-        yaxis2={"title": {"text": _("Slope f′(x)")}, "domain": [0, 0.36], "range": [-0.35, 1.65]},
+        yaxis={
+            "title": {"text": _("Output f(x)")},
+            "domain": [0.42, 1],
+            "range": [min(-2.6, heights.min() - 0.2), max(5, heights.max())],
+        },
+        yaxis2={
+            "title": {"text": _("Slope f′(x)")},
+            "domain": [0, 0.36],
+            "range": [min(-0.35, slopes.min() - 0.1), max(1.65, slopes.max() + 0.1)],
+        },
     )
 
 
@@ -408,10 +418,10 @@ def _positive(sizes: np.ndarray) -> np.ndarray:
     return np.where(sizes > 1e-37, sizes, np.nan)
 
 
-def passed_on(found: Mapping[str, Chain]) -> list[str]:
+def passed_on(found: Mapping[str, Chain], translate: Translate) -> list[str]:
     """What gets through at each depth, in words."""
     return [
-        ", ".join(
+        translate(", ").join(
             f"{NAMES[name]} **{readable(float(chain.gradient[depth, 0]))}**"
             for name, chain in found.items()
         )

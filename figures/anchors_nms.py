@@ -499,7 +499,7 @@ def replay_sentences(
         overlaps = (
             suppression.removed_iou[suppression.removed_by == box].sort(descending=True).values
         )
-        listed = ", ".join(f"{iou:.2f}" for iou in overlaps[:5].tolist()) + (
+        listed = _(", ").join(f"{iou:.2f}" for iou in overlaps[:5].tolist()) + (
             "…" if len(overlaps) > 5 else ""
         )
         sentence = (

@@ -78,7 +78,7 @@ def signal(step):
     spreads = positions(0.1, 4.0, 0.1)
     spread = step.live_slider(_("Standard deviation"), spreads, 1.0, key="spread")
     step.reset()
-    given = torch.tensor(mean), torch.tensor(spread)
+    given = [torch.tensor(number, dtype=torch.float64) for number in (mean, spread)]
     low, high = figures.window(explain.ACTIVATIONS[name].range())
     seen = {"low": figures.IN_LOW, "high": figures.IN_HIGH, "bins": figures.IN_BINS}
     into = step.run(explain.normal_shares, *given, **seen)
@@ -145,7 +145,7 @@ def vanishing(step):
     limit = explain.ACTIVATIONS["sigmoid"].steepest() * gain
     moves = [Sweep(topic, 0, "x", torch.tensor(DEPTHS)[:, None].expand(-1, 2).float())]
     step.figure(figures.chains(found, depth, limit, _), key="chains_figure", sweeps=moves)
-    told = {"depth": [str(n) for n in DEPTHS], "through": figures.passed_on(found)}
+    told = {"depth": [str(n) for n in DEPTHS], "through": figures.passed_on(found, _)}
     step.says(**{name: Follow([topic], values) for name, values in told.items()})
     passing = [chain.gradient[depth, 0] >= 0.01 for chain in found.values()]
     step.fact(passing=sum(map(bool, passing)))

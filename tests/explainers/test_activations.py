@@ -587,6 +587,15 @@ class TestFirstLayer:
         assert first_layer_response(mobilenet_v2(), image, 31).shape == expected
 
 
+def test_only_what_is_flat_gives_exact_zeros():
+    mean, spread = torch.tensor([-4.0, 4.0], dtype=torch.float64)
+    found = all_signals(mean, spread).zero
+    borders = {"relu": 1.0, "relu6": 1.0, "hard_swish": 0.25}  # (0 + 4) / 4, (−3 + 4) / 4
+    for name, share in zip(ACTIVATIONS, found.tolist(), strict=True):
+        wanted = NORMAL.cdf(borders[name]) if name in borders else 0
+        assert share == pytest.approx(wanted, abs=1e-3), name
+
+
 def test_percent_zero(device, dtype):
     assert percent_zero(numbers([[0.0, -0.0, 1e-30], [-1.0, 5.0, 0.0]], dtype, device)) == 50
     assert percent_zero(numbers(1.0, dtype, device)) == 0

@@ -94,6 +94,18 @@ def test_formulas_hold_their_numbers(name, parameters, latex):
     assert formula(name, parameters) == latex
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("selu", {}), ("elu", {"alpha": 3.0}), ("prelu", {"weight": -0.5}), ("relu", {})],
+)
+def test_curves_lie_within_their_axes(name, parameters):
+    layout = curves({name: curve(name, -5, 5, 101, **parameters)}, str).layout
+    found = curve(name, -5, 5, 101, **parameters)
+    for values, axis in ((found.value, layout.yaxis), (found.slope, layout.yaxis2)):
+        low, high = axis.range
+        assert low <= values.min() <= values.max() <= high
+
+
 def test_no_formula_keeps_a_place_without_a_number():
     for name, activation in ACTIVATIONS.items():
         written = formula(name, activation.parameters)
@@ -230,7 +242,7 @@ def test_chains_at_every_end_of_their_sliders(start, gain):
 
 
 def test_what_is_passed_on_in_words():
-    told = passed_on(found_chains(start=-1.0))
+    told = passed_on(found_chains(start=-1.0), str)
     assert len(told) == 51
     assert told[0] == "Sigmoid **1**, ReLU **1**"
     assert told[1] == "Sigmoid **0.197**, ReLU **0**"
