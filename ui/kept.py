@@ -8,14 +8,17 @@ the visitor's session and no longer than that.
 
 import dataclasses
 import hashlib
+import itertools
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import cache
+from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import streamlit as st
 
@@ -28,46 +31,64 @@ HEAVY = 0.05
 MOST_BYTES = 8 * 2**20
 """Room for one session's results, and for those of all visitors; the oldest go first."""
 
+ENTRY_BYTES = 4 * 2**10
+"""What a result takes beside its tensors, on a generous estimate."""
+
+_FADING = 0.95  # what a cost counts at the next computation
 _STATE = "kept.results"
 _PLAIN = (bool, int, float, str, bytes, type(None), Enum)
-_costs: dict[str, float] = {}  # of each function's last computation, in seconds
+_costs: dict[str, float] = {}  # of each function's computations, in seconds
 
 
-@dataclasses.dataclass(frozen=True)
-class _Kept:
-    """A result, its size, and how the call left its generators of random numbers."""
+@dataclasses.dataclass
+class Kept:
+    """A result, and how the call left its generators of random numbers.
+
+    Attributes:
+        size: bytes that both take.
+    """
 
     result: Any
-    size: int
-    states: list[Any]
-    alive: list[Any]  # whose identity is part of the key
+    states: Sequence[Any] = ()
+
+    def __post_init__(self) -> None:
+        self.size = _size([self.result, *self.states])
 
 
 class Results:
-    """The newest results, at most `MOST_BYTES` of them."""
+    """The newest results, by what asks for them, that take at most `most` bytes.
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+    The very newest is kept whatever its size.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._size = 0
         self._lock = threading.Lock()
 
-    def get(self, key: bytes) -> _Kept | None:
+    def get(self, key: Hashable) -> Kept | None:
         """What is kept under `key`; it becomes the newest."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def put(self, key: bytes, kept: _Kept) -> None:
-        """Keep a result, unless it is too large."""
-        if kept.size > MOST_BYTES:
-            return
+    def put(self, key: Hashable, kept: Kept) -> None:
+        """Keep a result; the oldest make room for it."""
         with self._lock:
+            self._drop(key)
             self._kept[key] = kept
-            while sum(other.size for other in self._kept.values()) > MOST_BYTES:
-                self._kept.popitem(last=False)
+            self._size += kept.size
+            while self._size > self._most and len(self._kept) > 1:
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Hashable) -> None:
+        if key in self._kept:
+            self._size -= self._kept.pop(key).size
 
 
-_for_all = Results()
+_for_all = Results(MOST_BYTES)
 
 
 def keep(
@@ -82,21 +103,37 @@ def keep(
     key = _Key(function, given) if may_be_slow else None
     if key is None or not key.known:
         return compute()
-    results = _for_all if key.plain else st.session_state.setdefault(_STATE, Results())
+    results = _for_all if key.plain else _session()
     kept = results.get(key.digest)
     if kept is None:
         result = compute()
-        size = sum(tensor.nbytes for tensor in _tensors(result))
-        states = [generator.get_state() for generator in key.generators]
-        results.put(key.digest, _Kept(result, size, states, key.alive))
+        new = Kept(result, [generator.get_state() for generator in key.generators])
+        if new.size <= MOST_BYTES:
+            results.put(key.digest, new)
         return result
     for generator, state in zip(key.generators, kept.states, strict=True):
         generator.set_state(state)
     return kept.result
 
 
+def content(*values: Any) -> Hashable:
+    """What two calls with equal arguments have in common, and others have not.
+
+    Functions made inside of others, and objects that are neither dataclasses nor containers, are
+    taken for equal if they are of one kind.
+
+    >>> content((1, 2)) == content((1, 2)), content((1, 2)) == content((1, 3))
+    (True, False)
+    """
+    return _Key(*values).digest
+
+
 def cost(function: Callable[..., Any]) -> float:
-    """Seconds of a processor's time that the function's last computation took; 0 before."""
+    """Seconds of a processor's time that the function's computations take; 0 before the first.
+
+    It is the most that one has taken, and fades slowly: what is cheap for one visitor is dear for
+    the next one, with other arguments.
+    """
     return _costs.get(_name(function), 0.0)
 
 
@@ -105,7 +142,12 @@ def measured(function: Callable[..., Any]) -> Iterator[None]:
     """Take the time of the function's computation inside the `with` block."""
     started = time.thread_time()
     yield
-    _costs[_name(function)] = time.thread_time() - started
+    taken = time.thread_time() - started
+    _costs[_name(function)] = max(taken, _FADING * cost(function))
+
+
+def _session() -> Results:
+    return st.session_state.setdefault(_STATE, Results(MOST_BYTES))
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -122,7 +164,6 @@ class _Key:
     def __init__(self, *values: Any) -> None:
         self.known = self.plain = True
         self.generators: list[Any] = []
-        self.alive: list[Any] = []
         self._hash = hashlib.blake2b(digest_size=16)
         for value in values:
             self._add(value)
@@ -143,17 +184,43 @@ class _Key:
         elif isinstance(value, torch.Generator):
             self.generators.append(value)
             self._hash.update(value.get_state().numpy().tobytes())
-        elif isinstance(value, torch.nn.Module) or callable(value):
-            self.plain = self.plain and not isinstance(value, torch.nn.Module)
-            self.known = self.known and "<" not in getattr(value, "__qualname__", "")
-            self.alive.append(value)
-            self._hash.update(str(id(value)).encode())
+        elif isinstance(value, torch.nn.Module):
+            self.plain = False
+            self._hash.update(_number(value))
+        elif callable(value) and not _is_record(value):
+            defined = _is_defined(value)
+            self.known = self.known and defined
+            self._hash.update(_number(value) if defined else b"")
         else:
             parts = _parts(value)
             self.known = self.known and parts is not None
             for part in parts or ():
                 self._add(part)
             self._hash.update(b";")
+
+
+def _is_record(value: Any) -> bool:
+    """Whether it is an instance of a dataclass."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _is_defined(value: Any) -> bool:
+    """Whether a function or class is there once and for all, made by no call and bound to nothing.
+
+    What others hold, such as a method its object, may follow from a photo.
+    """
+    bound = getattr(value, "__self__", None)
+    nested = "<" in getattr(value, "__qualname__", "<")
+    return not nested and (bound is None or isinstance(bound, ModuleType))
+
+
+def _number(value: Any) -> bytes:
+    """A number of its own for each network and function; unlike an `id` it is never used again."""
+    return str(_numbers.setdefault(value, next(_counter))).encode()
+
+
+_numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+_counter = itertools.count()
 
 
 def _digest(tensor: Any) -> bytes:
@@ -184,15 +251,21 @@ def _parts(value: Any) -> list[Any] | None:
         return [part for item in value.items() for part in item]
     if isinstance(value, list | tuple | range):
         return list(value)
-    if dataclasses.is_dataclass(value):
+    if _is_record(value):
         return [getattr(value, field.name) for field in dataclasses.fields(value)]
     return None
+
+
+def _size(value: Any) -> int:
+    """Bytes that a value takes: tensors' memory, shared memory once, and `ENTRY_BYTES`."""
+    memory = [tensor.untyped_storage() for tensor in _tensors(value)]
+    return ENTRY_BYTES + sum({part.data_ptr(): part.nbytes() for part in memory}.values())
 
 
 def _tensors(value: Any) -> Iterator[Any]:
     import torch
 
-    if hasattr(value, "nbytes"):
+    if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, torch.nn.Module):
         yield from value.state_dict().values()

@@ -10,10 +10,9 @@ import streamlit as st
 
 from figures.plain import Figure
 from figures.stage import Layer
-from ui import chooser
 from ui.controls import Controls
 from ui.drawn import Box, DrawnBoxes
-from ui.kept import HEAVY, cost, keep, measured
+from ui.kept import HEAVY, Kept, Results, content, cost, keep, measured
 from ui.language import translate as _
 from ui.live import stage as stages
 from ui.live.figure import FigureEvent, Grip, Sweep, live_figure
@@ -28,8 +27,14 @@ from ui.text import Section
 from ui.toolbar import code, toolbar
 from ui.waiting import Waiting
 
+ONCE_BYTES = 32 * 2**20
+"""Room for what networks found in a session's photos; the oldest goes first.
+
+All pages take 17 MB for one photo at first sight, 27 with both ways to crop it for the transformer,
+and 5 for each further block of the segmenter.
+"""
+
 _RESULTS = "step.results"
-_KEPT_RESULTS = 12
 _SAMPLE = "from ui.samples import sample"
 _PATH = "from pathlib import Path"
 _PHOTO = "from ui.photo import Photo"
@@ -82,19 +87,19 @@ class Step(Controls):
         self, photo: Photo, function: Callable[..., Any], *arguments: Any, **options: Any
     ) -> Any:
         """Like `run`, but once for a photo: the result is kept for this session."""
-        results = st.session_state.setdefault(_RESULTS, {})
+        results = st.session_state.setdefault(_RESULTS, Results(ONCE_BYTES))
         plain = map(_plain, (*arguments, *options.values()))
         place = (photo.digest, function.__module__, function.__name__, *plain)
-        if place not in results:
+        kept = results.get(place)
+        if kept is None:
             with self._turn(function, *arguments, *options.values()):
-                if place not in results:  # the run before, ended by this one, may have got it
+                kept = results.get(place)  # the run before, ended by this one, may have got it
+                if kept is None:
                     with measured(function):
-                        results[place] = run(function, *arguments, **options)
-            while len(results) > _KEPT_RESULTS:
-                results.pop(next(iter(results)))
-        results[place] = results.pop(place)  # the one used last is dropped last
-        self.recipe.record(function, arguments, options, results[place])
-        return results[place]
+                        kept = Kept(run(function, *arguments, **options))
+                    results.put(place, kept)
+        self.recipe.record(function, arguments, options, kept.result)
+        return kept.result
 
     def shared(self, function: Callable[[], Any]) -> Any:
         """Like `run` without arguments, but once for all visitors: for data sets."""
@@ -117,14 +122,13 @@ class Step(Controls):
 
         Args:
             function: a generator of an explainer; its states are frozen and have a `step`.
-            arguments: for it. Those that are not plain values or generators of random numbers
-                must follow from those that are, and from the photo.
+            arguments: for it; told apart by their content, see `ui.kept.content`.
             key: unique in the page.
             length: the `step` of the last state.
             label: on the button that starts it.
         """
         name = self.topic(key)
-        settings = (chooser.current().digest, *map(_plain, (*arguments, *options.values())))
+        settings = content(arguments, options)
         strings = {
             "start": label or _("Train"),
             "pause": _("Pause"),

@@ -25,9 +25,9 @@ from tests.pages.numbers import GAPS_SAID, not_numbers, words
 from ui.address import written
 from ui.controls import Controls
 from ui.drawn import DrawnBoxes
-from ui.kept import Results
+from ui.kept import MOST_BYTES, Results
 from ui.photo import Photo
-from ui.step import Step
+from ui.step import ONCE_BYTES, Step
 
 APP = Path(__file__).parents[2] / "app.py"
 SECONDS = 60
@@ -133,7 +133,7 @@ def few(options: list[Any]) -> list[Any]:
 @pytest.fixture(scope="session")
 def results() -> dict[str, Any]:
     """What networks said and slow calls gave, shared by all visitors: each runs but once."""
-    return {"step.results": {}, "kept.results": Results()}
+    return {"step.results": Results(ONCE_BYTES), "kept.results": Results(MOST_BYTES)}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,9 @@
 """Slow calls are not repeated with equal arguments, and nobody gets another visitor's result."""
 
+import functools
+import gc
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +13,9 @@ import streamlit as st
 import torch
 from torch import Tensor, nn
 
+from explainers import descents, surfaces
 from ui import kept
-from ui.kept import Results, cost, keep, measured
+from ui.kept import Kept, Results, content, cost, keep, measured
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A visitor's session; nothing has been kept for anybody."""
     state: dict[str, Any] = {}
     monkeypatch.setattr(st, "session_state", state)
-    monkeypatch.setattr(kept, "_for_all", Results())
+    monkeypatch.setattr(kept, "_for_all", Results(kept.MOST_BYTES))
     monkeypatch.setattr(kept, "_costs", {})
     return state
 
@@ -70,12 +74,23 @@ def test_a_slow_call_is_not_repeated(session) -> None:
     assert call(slow, 1, depth=2) is first
 
 
-def test_a_call_costs_what_its_last_computation_took(session) -> None:
+def test_a_call_costs_the_most_that_a_computation_has_taken(session, monkeypatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(kept.time, "thread_time", lambda: clock[0])
+
+    def take(seconds: float) -> float:
+        with measured(slow):
+            clock[0] += seconds
+        return cost(slow)
+
     assert cost(slow) == 0
-    call(slow, 1)
-    assert kept.SLOW < cost(slow) < 10 * kept.SLOW
-    with measured(slow):
-        pass
+    assert take(0.01) == pytest.approx(0.01)
+    assert take(0.4) == pytest.approx(0.4)
+    for _ in range(10):  # a visitor with cheap arguments
+        take(0.001)
+    assert cost(slow) > kept.HEAVY
+    for _ in range(100):
+        take(0.001)
     assert cost(slow) < kept.SLOW
 
 
@@ -131,6 +146,72 @@ def test_what_cannot_be_told_apart_is_computed(session) -> None:
     assert computed(slow, (object(),), (object(),)) == 2
 
 
+class Holder:
+    """Not a dataclass: nobody can tell what it holds."""
+
+    def __init__(self, held: Tensor) -> None:
+        self.held = held
+
+    def method(self) -> Tensor:
+        return self.held
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda photo: functools.partial(torch.add, photo),
+        lambda photo: Holder(photo).method,
+        lambda photo: photo.add,
+        lambda photo: surfaces.Surface(lambda x, y: photo.sum(), surfaces.WINDOW, (0, 0)),
+    ],
+    ids=["partial", "method", "tensor's method", "closure"],
+)
+def test_what_may_hold_a_photo_unseen_is_computed(session, wrap) -> None:
+    photo = torch.ones(2)
+    held = weakref.ref(wrapped := wrap(photo))
+    assert computed(slow, (wrapped,), (wrapped,)) == 2
+    calls.clear()
+    assert kept._for_all.get(kept._Key(slow, ((wrapped,), {})).digest) is None
+    del wrapped
+    gc.collect()
+    assert held() is None
+
+
+@pytest.fixture
+def everything_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "SLOW", 0.0)
+
+
+def test_a_photo_as_a_surface_stays_in_its_session(session, everything_is_slow) -> None:
+    picture = torch.arange(3 * 40 * 50, dtype=torch.int32).reshape(40, 50, 3).remainder(251)
+    photo = surfaces.align(picture.byte(), reach=3)
+    gone = weakref.ref(photo)
+    ground = call(surfaces.survey, photo)
+    rates = call(descents.fair_rates, photo, ["sgd"], 5, ground.lowest)
+    again = surfaces.align(picture.byte(), reach=3)
+    assert call(surfaces.survey, again) is ground
+    assert call(descents.fair_rates, again, ["sgd"], 5, ground.lowest) is rates
+    assert len(kept._for_all._kept) == 0
+    del photo
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_surface_of_plain_numbers_is_known_again(session) -> None:
+    one, same, other = (surfaces.Quadratic(condition, 30) for condition in (9, 9, 10))
+    assert computed(slow, (one,), (same,), (other,)) == 2
+    assert len(kept._for_all._kept) == 3
+
+
+def test_contents_are_told_apart() -> None:
+    def made(photo: Tensor, seed: int = 0, width: int = 3) -> Any:
+        return content((photo, torch.Generator().manual_seed(seed)), {"width": width})
+
+    assert made(torch.ones(2)) == made(torch.ones(2))
+    others = [made(torch.zeros(2)), made(torch.ones(2), 1), made(torch.ones(2), 0, 4)]
+    assert len({made(torch.ones(2)), *others}) == 4
+
+
 def test_random_numbers_go_on_as_if_the_call_had_been_made(session) -> None:
     def draw() -> list[float]:
         generator = torch.Generator().manual_seed(7)
@@ -150,8 +231,20 @@ def test_what_follows_from_a_photo_stays_in_its_session(session, monkeypatch) ->
     assert calls[0][0] is photo
 
 
-def test_the_oldest_results_go_first(session, monkeypatch) -> None:
-    monkeypatch.setattr(kept, "MOST_BYTES", 8)  # room for two
+@pytest.fixture
+def room(session, monkeypatch) -> Callable[..., None]:
+    """Make room for so many bytes; a result itself takes `each`."""
+
+    def make(most: int, each: int = 0) -> None:
+        monkeypatch.setattr(kept, "ENTRY_BYTES", each)
+        monkeypatch.setattr(kept, "MOST_BYTES", most)
+        monkeypatch.setattr(kept, "_for_all", Results(most))
+
+    return make
+
+
+def test_the_oldest_results_go_first(room) -> None:
+    room(8)  # for two
     for number in (0, 1, 2, 1, 3):  # the first shows how slow it is, the last one drives out 2
         call(slow, number)
     calls.clear()
@@ -160,8 +253,8 @@ def test_the_oldest_results_go_first(session, monkeypatch) -> None:
     assert calls == [(2,)]
 
 
-def test_a_result_that_is_too_large_is_not_kept(session, monkeypatch) -> None:
-    monkeypatch.setattr(kept, "MOST_BYTES", 3)
+def test_a_result_that_is_too_large_is_not_kept(room) -> None:
+    room(3)
     assert computed(slow, (1,), (1,)) == 2
 
 
@@ -170,10 +263,88 @@ def slow_network(*arguments: Any) -> nn.Module:
     return nn.Linear(1, 1)
 
 
-@pytest.mark.parametrize(("room", "times"), [(8, 1), (7, 2)])
-def test_a_network_takes_the_room_of_its_weights(session, monkeypatch, room, times) -> None:
-    monkeypatch.setattr(kept, "MOST_BYTES", room)
+@pytest.mark.parametrize(("bytes_", "times"), [(8, 1), (7, 2)])
+def test_a_network_takes_the_room_of_its_weights(room, bytes_, times) -> None:
+    room(bytes_)
     assert computed(slow_network, (1,), (1,)) == times
+
+
+def slow_number(*arguments: Any) -> float:
+    slow(*arguments)
+    return 0.5
+
+
+def test_results_without_tensors_take_room_too(room) -> None:
+    room(30, each=10)
+    assert computed(slow_number, (1,), (2,), (3,), (1,), (4,), (2,)) == 5
+
+
+def test_the_states_of_random_numbers_take_room_too(room) -> None:
+    taken = 4 + torch.Generator().get_state().nbytes
+    for most, times in ((taken, 1), (taken - 1, 2)):
+        room(most)
+        seeded = [(torch.Generator().manual_seed(7),) for _ in "ab"]
+        assert computed(slow_silent, *seeded) == times
+
+
+def slow_silent(_generator: Any) -> Pair:
+    return slow()
+
+
+def slow_view(size: int) -> Tensor:
+    slow()
+    return torch.zeros(size)[:1]
+
+
+def slow_twice(size: int) -> list[Tensor]:
+    slow()
+    tensor = torch.zeros(size)
+    return [tensor, tensor[None], tensor[1:]]
+
+
+@pytest.mark.parametrize("function", [slow_view, slow_twice])
+@pytest.mark.parametrize(("bytes_", "times"), [(400, 1), (399, 2)])
+def test_tensors_take_the_memory_that_they_hold(room, function, bytes_, times) -> None:
+    room(bytes_)
+    call(function, 1)
+    calls.clear()
+    for _ in range(2):
+        call(function, 100)
+    assert len(calls) == times
+
+
+def test_results_are_counted_right_whatever_comes_and_goes() -> None:
+    results = Results(5 * kept.ENTRY_BYTES)
+    for number in [*range(100), *[7] * 100, *range(100)]:
+        results.put(number, Kept(number))
+    assert [number for number in range(100) if results.get(number)] == [95, 96, 97, 98, 99]
+
+
+def test_the_newest_result_is_kept_however_large_it_is() -> None:
+    results = Results(100)
+    for name in "ab":
+        results.put(name, Kept(torch.zeros(1000)))
+    assert results.get("a") is None
+    assert results.get("b").result.shape == (1000,)
+
+
+def test_networks_and_functions_are_not_kept_alive(session) -> None:
+    network = nn.Linear(2, 2)
+    gone = weakref.ref(network)
+    assert computed(slow, (network, torch.add)) == 1
+    calls.clear()
+    del network
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_number_is_never_used_again(session) -> None:
+    call(slow, 0)
+    calls.clear()
+    for _ in range(20):  # each at the place in memory of the one before, most likely
+        call(slow, nn.Linear(1, 1))
+        calls[-1] = ()
+    assert len(calls) == 20
 
 
 def test_an_error_is_not_kept(session) -> None:
