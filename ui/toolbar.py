@@ -1,6 +1,7 @@
 """The toolbar below every step: link, picture, data, pin, code."""
 
 import base64
+import csv
 import io
 import time
 from collections.abc import Mapping, Sequence
@@ -77,12 +78,15 @@ def _toggle(key: str, step: str) -> None:
 
 
 def _file(step: str, tables: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """The data as a CSV if all columns are equally long, else as an NPZ."""
+    """The data as a CSV if its columns are lists of one length, else as an NPZ."""
     name = step.replace(".", "-")
-    if len({column.shape for column in tables.values()}) == 1:
-        rows = zip(*(column.tolist() for column in tables.values()), strict=True)
-        lines = [",".join(tables), *(",".join(map(str, row)) for row in rows)]
-        content, name, kind = "\n".join(lines).encode(), f"{name}.csv", "text/csv"
+    shapes = {column.shape for column in tables.values()}
+    if len(shapes) == 1 and len(shapes.pop()) == 1:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(tables)
+        writer.writerows(zip(*(column.tolist() for column in tables.values()), strict=True))
+        content, name, kind = text.getvalue().encode(), f"{name}.csv", "text/csv"
     else:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **tables)

@@ -1,5 +1,9 @@
 """Attention maps: numbers on screen, where to look from, and questions."""
 
+import base64
+import io
+
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +12,7 @@ from explainers.models.selfie_segmentation import segment
 from explainers.models.vit_s14 import attend, attention_weights
 from tests.pages.conftest import complaints, facts, pieces
 from ui.samples import sample
+from ui.toolbar import _file
 
 PAGE = "attention_maps"
 
@@ -69,3 +74,21 @@ def test_scores_belong_to_the_layer_and_head_asked_for(open_page):
     weights = (products / 8).softmax(dim=0)
     entropy = -(weights * weights.log()).sum()
     assert shown["score_entropy"] == pytest.approx(float(entropy), rel=1e-4)
+
+
+def test_maps_are_arrays_in_the_file_and_lists_are_a_table(open_page, drawn):
+    open_page(PAGE)
+    steps = {step.id.removeprefix(f"{PAGE}."): step for step in drawn.steps}
+    files = {name: _file(step.id, step._tables) for name, step in steps.items() if step._tables}
+    suffixes = {name: file["name"].rpartition(".")[2] for name, file in files.items()}
+    assert suffixes == {
+        "gates": "csv",
+        "places": "npz",
+        "patches": "npz",
+        "scores": "csv",
+        "depth": "npz",
+        "compare": "npz",
+    }
+    (map_,) = np.load(io.BytesIO(base64.b64decode(files["places"]["content"]))).values()
+    assert map_.ndim == 2
+    assert ((map_ >= 0) & (map_ <= 1)).all()
