@@ -54,7 +54,7 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
     Tensors and networks are moved to the device, also those inside lists, tuples, dicts and
     dataclasses; a `torch.Generator` stays where it is. If the device's memory runs out, the CPU
-    repeats the computation.
+    repeats the computation, with the same random numbers.
 
     >>> import torch
     >>> run(torch.add, torch.ones(2), 1)
@@ -63,6 +63,8 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     torch = _torch()
     chosen = device()
     fell_back = False
+    generators = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Generator)]
+    states = [generator.get_state() for generator in generators]
     try:
         result, milliseconds = _timed(function, args, kwargs, chosen, chosen.type != "cpu")
     except torch.OutOfMemoryError:
@@ -71,6 +73,8 @@ def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         fell_back = True
     if fell_back:  # outside of the handler, which would keep the device's tensors alive
         chosen = torch.device("cpu")
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
         result, milliseconds = _timed(function, args, kwargs, chosen, True)
     _note(Call(function, str(chosen), milliseconds, fell_back))
     return result

@@ -150,6 +150,24 @@ def test_out_of_memory_repeats_on_the_cpu(elsewhere: torch.device, calls: list[C
     assert (call.function, call.device, call.fell_back) == (hungry, "cpu", True)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_the_repeat_on_the_cpu_draws_the_same_random_numbers(
+    elsewhere: torch.device, named: bool
+) -> None:
+    def hungry(values: Tensor, generator: torch.Generator) -> Tensor:
+        drawn = torch.rand(3, generator=generator)
+        if values.device == elsewhere:
+            raise torch.OutOfMemoryError("stand-in")
+        return drawn
+
+    generator = torch.Generator().manual_seed(3)
+    torch.rand(1, generator=generator)  # not at its seed any more
+    expected = torch.rand(3, generator=generator.clone_state())
+    given = {"generator": generator} if named else {}
+    drawn = run(hungry, torch.ones(1), *([] if named else [generator]), **given)
+    assert drawn.tolist() == expected.tolist()
+
+
 def test_out_of_memory_on_the_cpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISION_DEVICE", "cpu")
 
