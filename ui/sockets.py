@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,11 +21,13 @@ def send_at_once() -> None:
     """
     with suppress(OSError):  # not every system lists the open files there
         for entry in list(_DESCRIPTORS.iterdir()):
-            with suppress(OSError):  # no socket, or closed by now
+            with suppress(OSError):  # closed by now
                 _send_at_once(int(entry.name))
 
 
 def _send_at_once(descriptor: int) -> None:
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return
     with socket.socket(fileno=os.dup(descriptor)) as copy:
         if copy.type == socket.SOCK_STREAM and copy.family in (socket.AF_INET, socket.AF_INET6):
             copy.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

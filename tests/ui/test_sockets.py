@@ -1,5 +1,6 @@
 """Small messages leave at once, also on connections that come later."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -35,6 +36,20 @@ def test_other_sockets_and_files_are_left_alone(tmp_path) -> None:
         assert other.recv(64) == b"still open"
         file.write("still open")
         assert datagrams.fileno() > 0
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="open files are not listed")
+def test_no_descriptor_is_left_open(tmp_path) -> None:
+    def free() -> int:
+        """The lowest descriptor that nobody has."""
+        descriptor = os.dup(0)
+        os.close(descriptor)
+        return descriptor
+
+    with socket.socket(), (tmp_path / "file").open("w"):
+        before = free()
+        send_at_once.__wrapped__()
+        assert free() == before
 
 
 def test_a_system_without_a_list_of_open_files_goes_without(monkeypatch) -> None:
