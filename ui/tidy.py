@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import logging
 import threading
 import time
 from functools import cache
@@ -23,8 +24,11 @@ def start() -> threading.Thread:
 def _for_ever() -> None:
     while True:
         time.sleep(EVERY)
-        forget_sessions()
-        return_memory()
+        for tidy_up in (forget_sessions, return_memory):
+            try:
+                tidy_up()
+            except Exception:
+                logging.getLogger(__name__).exception("could not tidy up")
 
 
 def forget_sessions() -> None:

@@ -47,6 +47,27 @@ def test_sessions_are_dropped_once_they_have_expired(monkeypatch, seconds, left)
     assert len(storage._cache._data) == left
 
 
+def test_tidying_goes_on_after_an_error(monkeypatch, caplog):
+    rounds = []
+
+    def failing():
+        raise RuntimeError("a session that cannot be dropped")
+
+    def sleep(_seconds):
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tidy.time, "sleep", sleep)
+    monkeypatch.setattr(tidy, "forget_sessions", failing)
+    monkeypatch.setattr(tidy, "return_memory", lambda: rounds.append("memory"))
+    with pytest.raises(KeyboardInterrupt):
+        tidy._for_ever()
+    assert rounds == ["memory", "memory"]
+    assert [str(record.exc_info[1]) for record in caplog.records] == [
+        "a session that cannot be dropped"
+    ] * 2
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_without_a_server_there_is_nothing_to_drop(monkeypatch, there):
     monkeypatch.setattr(tidy, "exists", lambda: there)
