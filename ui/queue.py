@@ -1,8 +1,8 @@
 """Heavy work waits in line, so that many visitors can share one machine.
 
 Heavy is what a network computes, a slice of a live training, and a call that has proved slow (see
-`ui.kept`). All of it together gets at most half of the machine's processors: `PLACES` computations
-at once, each with `THREADS` threads of torch. Everything else is light and never waits here.
+`ui.kept`). All of it together gets at most half of the processors: `PLACES` computations at once,
+each with `THREADS` threads of torch. Everything else is light and never waits here.
 """
 
 import os
@@ -13,7 +13,23 @@ from contextlib import contextmanager
 PATIENCE = 0.3
 """Seconds in line after which a visitor is told, and between two tellings."""
 
-_HALF = max(1, (os.cpu_count() or 1) // 2)
+
+def cores() -> int:
+    """Processors that this server may count on: what VISION_CORES says, else those it may use.
+
+    Raises:
+        ValueError: if VISION_CORES is no whole number from 1 on.
+    """
+    given = os.environ.get("VISION_CORES")
+    if given is None:
+        allowed = getattr(os, "sched_getaffinity", None)  # not every system has it
+        return len(allowed(0)) if allowed else os.cpu_count() or 1
+    if not given.isdecimal() or int(given) < 1:
+        raise ValueError(f"VISION_CORES must be a whole number from 1 on, got {given!r}")
+    return int(given)
+
+
+_HALF = max(1, cores() // 2)
 
 THREADS = min(4, _HALF)
 """Threads that torch uses for one computation: a small network gains little from more."""

@@ -1,15 +1,20 @@
 """The turnstile before heavy work: how many at once, in which order, and who leaves it."""
 
 import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from ui import queue
-from ui.queue import HEAVY, PLACES, THREADS, Turnstile
+from ui.queue import HEAVY, PLACES, THREADS, Turnstile, cores
 
+ROOT = Path(__file__).parents[2]
 SECONDS = 20
 
 
@@ -56,8 +61,58 @@ def test_heavy_work_holds_at_most_half_of_the_processors() -> None:
     assert PLACES >= 1
     assert THREADS >= 1
     at_once = PLACES * THREADS
-    assert at_once <= max(1, os.cpu_count() // 2)
+    assert at_once <= max(1, cores() // 2)
     assert HEAVY.length == 0
+
+
+@pytest.mark.parametrize(
+    ("allowed", "given", "expected"), [({0, 5, 7}, None, 3), ({0}, "16", 16), ({0, 1}, "1", 1)]
+)
+def test_the_cores_are_those_that_are_allowed_or_named(monkeypatch, allowed, given, expected):
+    monkeypatch.delenv("VISION_CORES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("VISION_CORES", given)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: allowed, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert cores() == expected
+
+
+def test_a_system_that_restricts_no_process_gives_all_cores(monkeypatch):
+    monkeypatch.delenv("VISION_CORES", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert cores() == 6
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "many", ""])
+def test_a_number_of_cores_that_is_none_is_refused(monkeypatch, given):
+    monkeypatch.setenv("VISION_CORES", given)
+    with pytest.raises(ValueError, match=f"VISION_CORES must be .* got '{given}'"):
+        cores()
+
+
+@pytest.mark.parametrize(
+    ("given", "places", "threads"), [("1", 1, 1), ("2", 1, 1), ("8", 1, 4), ("16", 2, 4)]
+)
+def test_the_line_follows_from_the_cores(given, places, threads):
+    script = "from ui.queue import PLACES, THREADS; print(PLACES, THREADS)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | {"VISION_CORES": given},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [str(places), str(threads)]
+
+
+def test_the_examples_name_the_cores_of_a_replica():
+    manifest = (ROOT / "deploy" / "kubernetes.yaml").read_text()
+    requested = re.search(r'requests: \{cpu: "(\d+)"', manifest)
+    named = re.search(r'name: VISION_CORES, value: "(\d+)"', manifest)
+    in_image = re.search(r"VISION_CORES=(\d+)", (ROOT / "deploy" / "Dockerfile").read_text())
+    assert requested[1] == named[1] == in_image[1] == "1"
 
 
 def test_no_more_than_the_places_are_inside(pool) -> None:
