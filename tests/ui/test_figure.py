@@ -107,24 +107,31 @@ def test_odd_points_are_left_out_and_their_number_is_bounded(draw):
 
 
 def fallback() -> None:
-    """A figure whose browser half has said that Plotly's script cannot be loaded."""
+    """Two figures; the browser half of one says in the first run that its script cannot load."""
     import plotly.graph_objects as go
     import streamlit as st
 
     from ui.live import figure
 
-    state = dict(st.session_state)
-    state["chart"] = {"failed": True}
-    kept, figure.st.session_state = figure.st.session_state, state
+    class Session(dict):
+        """What Streamlit keeps, with the state of a piece in it for as long as it is drawn."""
+
+    kept = st.session_state
+    session = kept.setdefault("session", Session(chart={"failed": True}))
+    figure.st.session_state = session
     try:
-        found = figure.live_figure(go.Figure(go.Scatter(y=[1, 2])), key="chart", label="A chart")
+        for key in ("chart", "other"):
+            chart = go.Figure(go.Scatter(y=[1, 2]))
+            assert figure.live_figure(chart, key=key, label="A chart") is None
     finally:
         figure.st.session_state = kept
-    assert found is None
+    session.pop("chart", None)
 
 
-def test_streamlits_own_chart_stands_in_where_the_script_cannot_load():
+def test_streamlits_own_chart_stands_in_where_the_script_cannot_load_and_stays():
     app = AppTest.from_function(fallback).run()
-    assert not app.exception
-    assert len(app.get("plotly_chart")) == 1
-    assert not app.get("bidi_component")
+    for _ in range(2):
+        assert not app.exception
+        assert len(app.get("plotly_chart")) == 1
+        assert len(app.get("bidi_component")) == 1
+        app.run()

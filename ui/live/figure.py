@@ -13,6 +13,7 @@ from ui.live.channel import mount, plotly_url
 
 _EVENTS = ("click", "hover", "select")
 _MOST_POINTS = 1000
+_FAILED = "live.figures_failed"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ def live_figure(
     figure = figure if isinstance(figure, Figure) else Figure.of(figure)
     state = st.session_state.get(key)
     state = state if isinstance(state, Mapping) else {}
+    failed = st.session_state.setdefault(_FAILED, set())
     if state.get("failed"):
+        failed.add(key)
+    if key in failed:  # Streamlit forgets the state of a piece that is not drawn
         st.plotly_chart(figure.checked, key=f"{key}.plain", config={"displaylogo": False})
         return None
     arrays: dict[str, np.ndarray | bytes] = {"figure": figure.to_json()}
