@@ -33,7 +33,8 @@ with hero:
     chooser.button("home.photo")
 with picture:
     photo = chooser.current()
-    st.image(photo.jpeg(), width="stretch", caption=chooser.title(photo))
+    title = chooser.title(photo)
+    st.image(photo.jpeg(), width="stretch", caption=title, alt=title)
 chooser.notice()
 
 st.subheader(_("Concepts"), anchor="concepts")
@@ -41,7 +42,7 @@ for row in rows_of(catalogue.CONCEPTS, 3):
     for column, concept in zip(st.columns(3, gap="large"), row, strict=False):
         card = text.load(concept.id, language.current())
         with column:
-            st.image(next(THUMBNAILS.glob(f"{concept.id}.*")), width="stretch")
+            st.image(next(THUMBNAILS.glob(f"{concept.id}.*")), width="stretch", alt="")
             st.caption(sections[concept.section])
             open_link(concept, f"**{card.title}**")
             st.markdown(card.claim)

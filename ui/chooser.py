@@ -130,7 +130,7 @@ def _samples() -> None:
     columns = st.columns(3)
     for place, (key, credit) in enumerate(SAMPLES.items()):
         with columns[place % 3]:
-            st.image(thumbnail(key), width="stretch")
+            st.image(thumbnail(key), width="stretch", alt="")
             if st.button(
                 credit.title[language.current()], key=f"photo_sample_{key}", width="stretch"
             ):

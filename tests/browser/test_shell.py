@@ -192,7 +192,7 @@ def test_a_sample_is_chosen_and_its_name_is_in_the_link(open_page, settled):
     keyed(page, f"{PAGE}.photo").get_by_role("button").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("radiogroup").get_by_role("radio").nth(2).click()
-    expect(dialog.get_by_role("img")).to_have_count(7)
+    expect(dialog.locator("img")).to_have_count(7)
     for credit in dialog.get_by_test_id("stCaptionContainer").all():
         expect(credit.get_by_role("link").first).to_have_attribute("href", re.compile("^https://"))
     keyed(page, "photo_sample_flower").get_by_role("button").click()

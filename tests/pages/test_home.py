@@ -5,6 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
+
+from ui.catalogue import CONCEPTS
+from ui.samples import SAMPLES
 
 ROOT = Path(__file__).parents[2]
 PAINT = """
@@ -62,3 +66,24 @@ def test_links_inside_the_app_carry_language_and_photo(open_page):
     links = app.get("page_link")
     assert len(links) >= 3  # home, and every concept in the sidebar and in the gallery
     assert {link.proto.query_string for link in links} == {"lang=zh&photo=flower"}
+
+
+@pytest.mark.parametrize(("lang", "title"), [("en", "A dahlia"), ("zh", "大丽花")])
+def test_pictures_are_told_to_those_who_do_not_see_them(open_page, lang, title):
+    app = open_page("", lang, photo="flower")
+    hero, *gallery = (image for node in app.get("image") for image in node.proto.imgs)
+    assert hero.alt == title
+    assert len(gallery) == len(CONCEPTS)
+    assert all(map(is_decoration, gallery))
+
+
+def test_a_sample_in_the_chooser_is_told_by_its_button_alone():
+    app = AppTest.from_string("from ui import chooser; chooser._samples()").run()
+    shown = [image for node in app.get("image") for image in node.proto.imgs]
+    assert len(shown) == len(SAMPLES)
+    assert all(map(is_decoration, shown))
+
+
+def is_decoration(image):
+    """Whether its alternative text is there, and empty: a title stands beside it."""
+    return image.HasField("alt") and image.alt == ""
