@@ -14,7 +14,7 @@ MOST_LAYERS, WIDEST = 64, 9_999
 TRIPLES = {"2-2-2": [2, 2, 2], "1-2-5": [1, 2, 5], "1-2-9": [1, 2, 9], "2-4-8": [2, 4, 8]}
 OTHERS = {"hdc": TRIPLES["1-2-5"], "dense": [1, 1, 1]}
 TURNS = {"1": [1], "2": [2], "1-2-5": [1, 2, 5]}
-DEPTHS = [1, 2, 3, 6, 9, 12, 18, 24, 30]
+DEPTHS = [1, 2, 3, 6, 9, 12, 18, 24]
 FEW, MANY = 12, 24  # whole turns of the dilations, past the depth to which all counts
 DRAWS = 6
 RATES = {"l": [6, 12, 18, 24], "s": [2, 4, 8, 12], "v3": [6, 12, 18]}
@@ -129,7 +129,7 @@ def touch(step):
 
 @page.step
 def effective(step):
-    depth = step.live_slider(_("Depth"), range(1, DEPTHS[-1] + 1), 20, key="depth", play=True)
+    depth = step.live_slider(_("Depth"), range(1, DEPTHS[-1] + 1), 18, key="depth", play=True)
     step.choice(_("Dilations in turn"), {name: name for name in TURNS}, "1", key="turn")
     kinds = {"linear": _("none"), "relu": "ReLU", "tanh": "tanh"}
     step.choice(_("Activation"), kinds, "relu", key="activation")

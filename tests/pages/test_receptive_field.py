@@ -146,9 +146,9 @@ def test_holes(open_concept, rates, untouched, gap):
 
 
 def test_the_effective_field_is_smaller_and_grows_more_slowly(open_concept):
-    few, many = (facts(open_concept(depth=depth), PAGE) for depth in ("7", "28"))
-    assert (few["theoretical_side"], many["theoretical_side"]) == (15, 57)
-    assert few["effective_side"] < 15
+    few, many = (facts(open_concept(depth=depth), PAGE) for depth in ("6", "24"))
+    assert (few["theoretical_side"], many["theoretical_side"]) == (13, 49)
+    assert few["effective_side"] < 13
     assert many["effective_side"] / few["effective_side"] == pytest.approx(2, rel=0.2)
 
 
