@@ -175,7 +175,7 @@ def test_noise_is_played_without_the_server(open_page, settled):
     expect(said).to_contain_text("At noise 1,")
     slide(page, "noise", 0)
     expect(said).to_contain_text("At noise 0,")
-    expect(said).to_contain_text("(theory 0)")
+    expect(said).to_contain_text(re.compile(r"SGD (\S+) \(theory \1\)"))
 
 
 def test_what_leaves_the_map_is_said_so(open_page, settled):
