@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from websockets.exceptions import ConnectionClosed
 
 from bench.client import Client
-from bench.measure import Measure, table
+from bench.measure import Measure, row, table
 from tools.browser import ROOT, running_app
 from ui.catalogue import CONCEPTS
 
@@ -183,7 +183,7 @@ def main(arguments: list[str]) -> None:
         Measure("Processors that the visitors used", time.process_time() / took, ""),
         Measure("Most memory of a server", server.ru_maxrss / 1024, "MB"),
     ]
-    print(table(found))
+    print(table(map(row, found)))
     for error in {error for visitor in visitors for error in visitor.client.errors}:
         print(error)
     load = ", ".join(f"{value:.2f}" for value in busy)

@@ -46,9 +46,13 @@ class Measure:
         return self.value >= float(bound) if sign == "≥" else self.value <= float(bound)
 
 
-def table(measures: Iterable[Measure]) -> str:
+Row = tuple[str, ...]
+"""A line of the table: what was measured, its median, its 95th percentile, what is wanted."""
+
+
+def table(rows: Iterable[Row]) -> str:
     """A table that reads well as plain text and as Markdown."""
-    rows = [("measured", "median", "p95", "wanted"), *map(_row, measures)]
+    rows = [("measured", "median", "p95", "wanted"), *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])))
     return "\n".join(
@@ -59,7 +63,28 @@ def table(measures: Iterable[Measure]) -> str:
     )
 
 
-def _row(measure: Measure) -> tuple[str, str, str, str]:
+def rows_of(told: str) -> list[Row]:
+    """The rows of a table.
+
+    >>> rows_of(table([row(Measure("Start", 2.0, "s"))]))
+    [('Start', '2 s', '', '')]
+    """
+    lines = [line for line in told.splitlines() if line.startswith("|")]
+    return [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines[2:]]
+
+
+def renewed(rows: Iterable[Row], measured: Iterable[Row]) -> list[Row]:
+    """The rows with those that were measured again in their places, and new ones at the end.
+
+    >>> renewed([("a", "1"), ("b", "2")], [("b", "3"), ("c", "4")])
+    [('a', '1'), ('b', '3'), ('c', '4')]
+    """
+    merged = {row[0]: row for row in rows} | {row[0]: row for row in measured}
+    return list(merged.values())
+
+
+def row(measure: Measure) -> Row:
+    """What the table says of a measurement."""
     missed = "" if measure.kept else " **missed**"
     unit = f" {measure.unit}" if measure.unit else ""
     wanted = f"{measure.wanted}{unit}{missed}" if measure.wanted else ""

@@ -1,11 +1,15 @@
-"""Measure what the README states, print it as a table, write it to build/bench.json."""
+"""Measure what the README states, print it as a table, write it to build/bench.json.
+
+All of it, or the parts that are named: `python -m bench.run compute memory`. With `--readme` what
+was measured takes its place in the README's table.
+"""
 
 import argparse
 import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
@@ -17,10 +21,11 @@ from playwright.sync_api import Browser
 
 from bench import browser as visitor
 from bench import explainers, memory, pages
-from bench.measure import Measure, digits, table
+from bench.measure import Measure, digits, renewed, row, rows_of, table
 from tools.browser import ROOT, running_app, running_browser
 from ui.catalogue import CONCEPTS
 
+PARTS = ["compute", "light", "pages", "starts", "memory"]
 RESULTS = ROOT / "build" / "bench.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
@@ -81,7 +86,7 @@ def first_view(page: str, received: dict[str, int]) -> Iterator[Measure]:
 
 
 def told(measure: Measure) -> Measure:
-    """Say what has been measured so far: all of it takes about half an hour."""
+    """Say what has been measured so far: all of it takes about an hour."""
     print(f"{measure.name}: {digits(measure.value)} {measure.unit}", file=sys.stderr)
     return measure
 
@@ -103,40 +108,46 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def fill_in(told: str) -> None:
-    """Put the table into the README, between its two marks."""
+def fill_in(where: str, measures: Iterable[Measure]) -> None:
+    """Renew the README's table, between its two marks."""
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+    old, _, after = rest.partition(END)
+    told = f"{where}\n\n{table(renewed(rows_of(old), map(row, measures)))}"
     README.write_text(f"{before}{BEGIN}\n{told}\n{END}{after}", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="repeat less, to see that it runs")
-    parser.add_argument("--readme", action="store_true", help="fill in the README's table")
+    parser.add_argument("--readme", action="store_true", help="renew the README's table")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
     options = parser.parse_args(arguments)
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    chosen = options.parts or PARTS
     repetitions = 3 if options.quick else 30
     with TemporaryDirectory() as folder:
         logs = Path(folder)
         with running_browser() as browser:
             where = machine(browser.version)
-            parts = [
-                explainers.measures(repetitions),
-                light_app(browser, logs, repetitions),
-                real_app(browser, logs, repetitions),
-                pages.starts(browser, logs, repetitions),
-            ]
-            measures = [told(measure) for part in parts for measure in part]
-        # Only now: Playwright runs an event loop in this thread, and this needs one of its own.
-        reruns = 200 if options.quick else 1000
-        measures += map(told, memory.measures(logs, reruns, sessions=50))
-    print(f"{where}\n\n{table(measures)}")
+            parts = {
+                "compute": lambda: explainers.measures(repetitions),
+                "light": lambda: light_app(browser, logs, repetitions),
+                "pages": lambda: real_app(browser, logs, repetitions),
+                "starts": lambda: pages.starts(browser, logs, repetitions),
+            }
+            found = (parts[name]() for name in PARTS if name in chosen and name in parts)
+            measures = [told(measure) for part in found for measure in part]
+        if "memory" in chosen:
+            # Only now: Playwright runs an event loop in this thread, and this needs one of its own.
+            reruns = 200 if options.quick else 1000
+            measures += map(told, memory.measures(logs, reruns, sessions=50))
+    print(f"{where}\n\n{table(map(row, measures))}")
     RESULTS.parent.mkdir(exist_ok=True)
     results = {"machine": where, "quick": options.quick, "measures": [asdict(m) for m in measures]}
     RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if options.readme:
-        bounds = [measure for measure in measures if measure.wanted]
-        fill_in(f"{where}\n\n{table(bounds)}")
+        fill_in(where, measures)
 
 
 if __name__ == "__main__":
