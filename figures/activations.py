@@ -163,7 +163,7 @@ def profile_table(
     return {
         _("Activation"): [NAMES[name] for name in profiles],
         _("Formula"): [f"${formula(name, parameters[name])}$" for name in profiles],
-        _("Range"): [p.range for p in profiles.values()],
+        _("Range"): [p.range.replace("-", "−") for p in profiles.values()],
         _("Steepest slope"): [readable(p.steepest) for p in profiles.values()],
         _("Cost"): [p.cost for p in profiles.values()],
     }

@@ -203,9 +203,6 @@ def spread_curves(spread: Spread, schemes: Sequence[str], translate: Translate) 
     )
 
 
-_LAST_TICK = {"r": 20}
-"""Room for the label at the right end of an axis."""
-
 _SIZES: dict[str, Any] = {
     "type": "log",
     "range": [np.log10(LOWEST) - 0.4, np.log10(HIGHEST) + 0.4],
@@ -318,7 +315,6 @@ def gain_layers(spread: Spread, at: int, translate: Translate) -> Figure:
         xaxis={"range": [1, max(2, len(layers))]},
         yaxis=_SIZES,
         marks=marks,
-        margin=_LAST_TICK,
     )
 
 
@@ -366,7 +362,6 @@ def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Transl
         height=340,
         xaxis={**across, "range": np.log10([min(gains), max(gains)]).tolist()},
         yaxis=_SIZES,
-        margin=_LAST_TICK,
     )
 
 
@@ -473,7 +468,6 @@ def loss_curves(
         height=400,
         xaxis={"range": [0, length]},
         yaxis={"type": "log", "range": [-2.5, 0.7], "dtick": 1},
-        margin=_LAST_TICK,
     )
 
 

@@ -36,7 +36,7 @@ TEMPLATE = {
     "layout": {
         "colorway": CATEGORIES,
         "font": {"size": 13},
-        "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+        "margin": {"l": 8, "r": 20, "t": 28, "b": 8},  # right: for half of the last label
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "paper_bgcolor": "rgba(0,0,0,0)",

@@ -38,9 +38,9 @@ def test_pointing_at_an_input_reads_every_curve(open_page, settled):
 def test_a_parameter_that_is_dragged_moves_its_curve_and_its_range(open_page, settled):
     page = settled(open_page(PAGE))
     row = page.get_by_role("row").filter(has_text="Swish")
-    expect(row).to_contain_text("[-0.278, ∞)")
+    expect(row).to_contain_text("[−0.278, ∞)")
     keyed(page, "swish_beta").get_by_role("slider").press("End")
-    expect(row).to_contain_text("[-0.00557, ∞)")
+    expect(row).to_contain_text("[−0.00557, ∞)")
     assert "swish_beta=50.0" in settled(page).url
 
 

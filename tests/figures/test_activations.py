@@ -115,7 +115,7 @@ def test_no_formula_keeps_a_place_without_a_number():
 def test_the_table_has_a_row_for_each_activation():
     profiles = {"relu": profile("relu"), "elu": profile("elu", alpha=2.0)}
     table = profile_table(profiles, {"relu": {}, "elu": {"alpha": 2.0}}, translated)
-    assert table["<Range>"] == ["[0, ∞)", "(-2, ∞)"]
+    assert table["<Range>"] == ["[0, ∞)", "(−2, ∞)"]
     assert table["<Steepest slope>"] == ["1", "2"]
     assert table["<Cost>"] == ["1", "3 + exp"]
     assert table["<Activation>"] == ["ReLU", "ELU"]
