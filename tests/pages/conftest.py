@@ -3,6 +3,7 @@
 AppTest shows no live piece, so what its controls stand at is noted as the page draws them.
 """
 
+import base64
 import functools
 import json
 import math
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.state.query_params_proxy import QueryParamsProxy
@@ -20,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 
 from figures.plain import Figure
 from figures.stage import Layer
+from figures.words import readable
 from tests.figures.same import differences
 from tests.pages.numbers import GAPS_SAID, not_numbers, words
 from ui.address import written
@@ -170,7 +173,7 @@ def open_page(drawn: Drawn, results: dict[str, Any]) -> Callable[..., AppTest]:
 
 def odd_numbers(app: AppTest, drawn: Drawn) -> list[str]:
     """What on the page is no finite number, but for gaps that are meant or told."""
-    sentences = {piece["step"]: str(piece) for piece in pieces(app, "sentence")}
+    sentences = {piece["step"]: with_its_numbers(piece) for piece in pieces(app, "sentence")}
     said = {step for step, text in sentences.items() if GAPS_SAID.search(text)}
     odd = [
         where
@@ -182,6 +185,16 @@ def odd_numbers(app: AppTest, drawn: Drawn) -> list[str]:
         texts += [node.value for node in app.latex]
     odd += [text for text in texts if words(text)]
     return odd + [f"fact {name}" for name, n in all_facts(app).items() if not math.isfinite(n)]
+
+
+def with_its_numbers(sentence: dict[str, Any]) -> str:
+    """A sentence and all that stands in its places, numbers as the browser reads them."""
+    told = [sentence["text"]]
+    for follow in (follow for follows in sentence["places"].values() for follow in follows):
+        floats = np.frombuffer(base64.b64decode(follow.get("floats", "")), "<f4")
+        told += map(readable, np.unique(floats).tolist())
+        told += map(str, follow.get("values", []))
+    return " ".join(told)
 
 
 def step_of(where: str) -> str:

@@ -408,10 +408,13 @@ def test_the_largest_picture_of_a_kind_takes_little(kind: str) -> None:
     megapixels, make = KINDS[kind]
     command = [sys.executable, "-W", "ignore", "-c", MEASURED]
     data = make(megapixels * 10**6 // WIDTH)
-    finished = subprocess.run(command, input=data, cwd=ROOT, capture_output=True, check=True)
-    seconds, taken = map(float, finished.stdout.split())
-    assert seconds < SECONDS
-    assert taken < MEMORY
+    for _attempt in range(3):  # beside other work the same takes longer, never shorter
+        finished = subprocess.run(command, input=data, cwd=ROOT, capture_output=True, check=True)
+        seconds, taken = map(float, finished.stdout.split())
+        assert taken < MEMORY
+        if seconds < SECONDS:
+            return
+    pytest.fail(f"{seconds:.1f} s")
 
 
 @pytest.mark.parametrize("kind", KINDS)
