@@ -22,6 +22,24 @@ PLACE = """([plot, x, y]) => {
     const frame = plot.getBoundingClientRect();
     return [frame.left + xaxis._offset + xaxis.d2p(x), frame.top + yaxis._offset + yaxis.d2p(y)];
 }"""
+HOLD_REACT = """() => {  // one call of Plotly.react, until it is let go
+    const react = Plotly.react;
+    window.after = [];
+    Plotly.react = async (plot, ...rest) => {
+        window.after.push(plot.isConnected);
+        const done = await react(plot, ...rest);
+        if (!window.letGo) await new Promise((resolve) => { window.letGo = resolve; });
+        return done;
+    };
+}"""
+REJECT_ONCE = """() => {
+    const react = Plotly.react;
+    Plotly.react = () => {
+        Plotly.react = react;
+        return Promise.reject(new Error("provoked"));
+    };
+}"""
+LEVELS = "[...document.querySelectorAll('.live-plot')].map((plot) => plot.data?.[0].y[0])"
 WATCH_FRAMES = """() => {
     const svg = document.querySelector('.live-plot .main-svg');
     window.seen = [];
@@ -398,6 +416,71 @@ def test_a_figure_follows_the_theme_and_its_column(open_live):
     assert live.plot("querySelector('.main-svg').dataset.kept") == "yes"
 
 
+# ---------------------------------------------------------------- figure: several, and gone
+
+
+@pytest.fixture
+def open_several(open_page) -> Callable[..., Live]:
+    """Three figures in sight, all drawn."""
+
+    def open_one(**options: Any) -> Live:
+        page = open_page("?case=several", **options)
+        shows(page, [50, 50, 50])
+        return Live(page, Wire(page))
+
+    return open_one
+
+
+def shows(page: Page, levels: list[int]) -> None:
+    """Wait until the figures stand at these levels."""
+    wanted = json.dumps(levels)
+    page.wait_for_function(f"JSON.stringify({LEVELS}) === JSON.stringify({wanted})")
+
+
+def test_a_figure_that_leaves_while_it_stands_in_line_holds_up_no_other(open_several):
+    live = open_several()
+    second = live.page.locator(".live-plot").nth(1)
+    live.page.evaluate(HOLD_REACT)
+    live.slider().press("End")
+    live.page.wait_for_function("Boolean(window.letGo)")
+    second.evaluate("plot => { plot.style.transform = 'translateY(5000px)'; }")
+    live.page.wait_for_timeout(300)  # the browser notices
+    live.page.evaluate("window.letGo()")
+    shows(live.page, [100, 50, 100])
+    expect(second).to_have_attribute("data-far", "")
+    live.slider().press("Home")
+    shows(live.page, [0, 50, 0])
+    second.evaluate("plot => { plot.style.transform = ''; }")
+    shows(live.page, [0, 0, 0])
+    expect(second).not_to_have_attribute("data-far", "")
+
+
+def test_a_figure_that_is_gone_draws_no_more(open_several, settled):
+    live = open_several()
+    live.page.evaluate(HOLD_REACT)
+    live.slider().press("End")
+    live.page.wait_for_function("Boolean(window.letGo)")
+    live.says("level 100")
+    live.page.get_by_text("Figures").click()
+    expect(live.page.locator(".live-plot")).to_have_count(0)
+    live.page.evaluate("window.letGo()")
+    live.page.get_by_text("More").click()
+    shows(live.page, [100])
+    live.page.wait_for_timeout(300)
+    assert all(live.page.evaluate("window.after"))
+
+
+def test_a_figure_that_could_not_be_drawn_once_is_drawn_again(open_live, problems):
+    live = open_live("figure")
+    live.page.evaluate(REJECT_ONCE)
+    live.slider().press("End")
+    live.page.wait_for_timeout(500)
+    live.slider().press("Home")
+    live.plotted("plot.data[0].y[0] === 0 && plot.data[0].y[1] === 0")
+    assert [*map(str, problems)] == ["page error: provoked"]
+    problems.clear()
+
+
 # ---------------------------------------------------------------- figure: events
 
 
@@ -526,6 +609,19 @@ def test_streamlits_chart_stands_in_where_plotlys_script_is_lost(open_page, serv
     page.keyboard.press("End")
     expect(page.get_by_text("level 100", exact=True)).to_be_visible()
     expect(page.get_by_test_id("stPlotlyChart").get_by_text("Level 100")).to_be_visible()
+    assert all("plotly.min.js" in problem for problem in problems)
+    problems.clear()
+
+
+def test_a_lost_request_for_plotlys_script_does_not_count_for_the_next_figure(open_page, problems):
+    script = "**/plotly.min.js"
+    page = open_page(
+        "?case=several", before=lambda page: page.route(script, lambda route: route.abort())
+    )
+    expect(page.get_by_test_id("stPlotlyChart")).to_have_count(3, timeout=20_000)
+    page.unroute(script)
+    page.get_by_text("More").click()
+    expect(page.locator(".live-plot[aria-label=four] .main-svg").first).to_be_visible()
     assert all("plotly.min.js" in problem for problem in problems)
     problems.clear()
 

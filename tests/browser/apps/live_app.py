@@ -76,6 +76,15 @@ def figure() -> None:
     count_runs()
 
 
+def several() -> None:
+    """Three figures, one below the other, and one more on demand; a box takes them away."""
+    level = live_slider("Level", range(COUNT), 50, key="level")
+    keys = ["one", "two", "three"] if st.checkbox("Figures", value=True) else []
+    for key in keys + ["four"] * st.checkbox("More"):
+        live_figure(bars(level).update_layout(height=150), key=key, label=key)
+    st.text(f"level {level}")
+
+
 def heat() -> None:
     """A heat map whose cells can be clicked."""
     made = go.Figure(go.Heatmap(z=np.arange(12).reshape(3, 4)))
@@ -211,6 +220,7 @@ PIECES = (
     named,
     play,
     figure,
+    several,
     heat,
     select,
     sweep,

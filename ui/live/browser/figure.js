@@ -20,7 +20,11 @@ function plotly(url) {
       const tag = element("script", { src: source, onerror: reject });
       tag.onload = () => { URL.revokeObjectURL(source); resolve(window.Plotly); };
       document.head.append(tag);
-    }));
+    }))
+    .catch((error) => {
+      library = null; // the next figure asks again
+      throw error;
+    });
   return library;
 }
 
@@ -80,27 +84,19 @@ function inTurn(work) {
 }
 
 // A figure is drawn when it is less than a fifth of a screen away: Plotly takes 10 to 50 ms for one, and
-// a change may redraw several further down. `come()` lets it be drawn wherever it is.
-function proximity(plot) {
+// a change may redraw several further down. Calls `come()` when it has come near, and `print()` before
+// the page is printed.
+function proximity(plot, come, print) {
   let near = false;
-  let come = () => {};
   const root = plot.closest("[data-testid=stMain]"); // what scrolls
   const watch = new IntersectionObserver((entries) => {
     near = entries.at(-1).isIntersecting;
     if (near) come();
   }, { root, rootMargin: "20% 0px" });
-  const print = () => come();
   watch.observe(plot);
   addEventListener("beforeprint", print);
   return {
     isNear: () => near,
-    async near() {
-      if (near) return;
-      plot.dataset.far = "";
-      await new Promise((resolve) => { come = resolve; });
-      delete plot.dataset.far;
-    },
-    come: () => come(),
     end() { watch.disconnect(); removeEventListener("beforeprint", print); },
   };
 }
@@ -117,8 +113,12 @@ function create(root) {
   let report = null;
   let ghosts = [];
   let serial = Date.now();
+  let stale = false; // whether more is to be drawn than has been
   let busy = false;
-  let stale = false;
+  let drawing = null;
+  let gone = false;
+  let leave;
+  const left = new Promise((resolve) => { leave = resolve; });
   let whole = true; // whether more has changed than where lines and dots are
   let looks = ""; // all of the figure but the x and y of its traces
   let places = []; // those, trace by trace
@@ -128,8 +128,7 @@ function create(root) {
   let unsubscribe = [];
   const at = new Map(); // topics in the order in which they last moved
   const grip = createGrip(plot);
-  const place = proximity(plot);
-  let drawn = null;
+  const place = proximity(plot, () => { if (stale) drawInTurn(); }, () => { if (stale) redraw(); });
 
   const moved = () => [...at.keys()].flatMap((topic) => meta.sweeps.filter((s) => s.topic === topic));
 
@@ -144,34 +143,60 @@ function create(root) {
     return data;
   }
 
+  // Draws what has changed: now if the figure is near, else when it comes near.
   function draw() {
-    if (busy) { stale = true; return; }
-    busy = true;
-    return drawn = redraw();
+    stale = true;
+    if (place.isNear()) return redraw();
+    plot.dataset.far = "";
   }
 
-  async function redraw() {
-    await place.near();
-    do {
-      const alone = whole ? null : moves();
-      stale = whole = false;
-      renewed.clear();
-      await (alone ? P.animate(plot, alone, AT_ONCE) : paint());
-      const frames = (window.__figureFrames ??= []);
-      frames.push(performance.now());
-      if (frames.length > FRAMES) frames.shift();
-      grip.place();
-    } while (stale);
+  // Plotly may never finish with a plot that has been taken away: the line goes on without it.
+  function drawInTurn() {
+    inTurn(() => Promise.race([draw(), left]));
+  }
+
+  function redraw() {
+    if (!busy) drawing = drawAll();
+    return drawing;
+  }
+
+  async function drawAll() {
+    busy = true;
+    while (stale && !gone) {
+      try {
+        await drawOnce();
+      } catch (error) {
+        whole = true; // nobody knows what stands there now
+        if (!gone) reportError(error);
+      }
+    }
     busy = false;
   }
 
-  function paint() {
+  async function drawOnce() {
+    delete plot.dataset.far;
+    stale = false;
+    const alone = whole ? null : moves();
+    whole = false;
+    renewed.clear();
+    await (alone ? P.animate(plot, alone, AT_ONCE) : paint());
+    if (gone) return;
+    const frames = (window.__figureFrames ??= []);
+    frames.push(performance.now());
+    if (frames.length > FRAMES) frames.shift();
+    grip.place();
+  }
+
+  async function paint() {
     const layout = dressed(figure.layout, theme(root), meta.height);
     if (meta.grip) layout.dragmode = false;
     layout.datarevision = ++serial;
-    return P.react(plot, [...current(), ...ghosts], layout, {
+    await P.react(plot, [...current(), ...ghosts], layout, {
       displaylogo: false, displayModeBar: false, responsive: true,
     });
+    if (gone) return;
+    grip.update(meta.grip);
+    listen();
   }
 
   // Lines and dots between fixed axes move alone: Plotly would draw all that is below them again.
@@ -197,7 +222,7 @@ function create(root) {
     const parts = figure.data.map(({ x, y, ...others }) => [JSON.stringify([x, y]), others]);
     const seen = JSON.stringify([
       parts.map(([, others]) => others), figure.layout, meta.height, meta.grip, meta.sweeps,
-      theme(root),
+      meta.events, theme(root),
     ]);
     whole ||= seen !== looks;
     looks = seen;
@@ -247,14 +272,22 @@ function create(root) {
         if (P) draw();
       }),
       subscribe(`png:${meta.step}`, async ({ name }) => {
-        place.come();
-        await drawn;
+        P ??= await plotly(meta.plotly);
+        stale = true;
+        await redraw();
         const layout = { ...plot.layout, paper_bgcolor: theme(root).background };
         const size = { width: plot.clientWidth, height: plot.clientHeight };
         const image = await P.toImage({ data: plot.data, layout }, { format: "png", scale: 2, ...size });
         download(`${name}.png`, image);
       }),
     );
+  }
+
+  async function show(lib) {
+    P = lib;
+    await pause(); // lets the step's answer reach its slider first: the server computes meanwhile
+    if (gone) return;
+    if (place.isNear()) drawInTurn(); else draw();
   }
 
   return {
@@ -270,16 +303,12 @@ function create(root) {
         plot.ariaLabel = meta.label;
         follow();
         compare();
-        plotly(meta.plotly)
-          .then((lib) => { P = lib; })
-          .then(pause) // lets the step's answer reach its slider first: the server computes meanwhile
-          .then(() => (place.isNear() ? inTurn(draw) : draw()))
-          .then(() => grip.update(meta.grip))
-          .then(listen)
-          .catch(() => { if (!P) report("failed", true); });
+        plotly(meta.plotly).then(show, () => { if (!gone) report("failed", true); });
       });
     },
     destroy() {
+      gone = true;
+      leave();
       cancel?.();
       unsubscribe.forEach((off) => off());
       grip.destroy();
