@@ -40,6 +40,13 @@ REJECT_ONCE = """() => {
     };
 }"""
 LEVELS = "[...document.querySelectorAll('.live-plot')].map((plot) => plot.data?.[0].y[0])"
+WATCH_SPOKEN = """() => {
+    window.spoken = [];
+    new MutationObserver((changes) => {
+        const now = performance.now();
+        for (const { target } of changes) window.spoken.push([now, target.textContent]);
+    }).observe(document.querySelector('.live-spoken'), { subtree: true, childList: true });
+}"""
 WATCH_FRAMES = """() => {
     const svg = document.querySelector('.live-plot .main-svg');
     window.seen = [];
@@ -634,7 +641,7 @@ def test_a_sentence_follows_two_sliders_without_the_server(open_live):
     told = live.page.locator(".live-sentence p").first
     expect(told).to_have_text("At zero and 2 stands 2, not {unknown}.")
     expect(told.locator("strong")).to_have_text("2")
-    expect(told).to_have_attribute("aria-live", "polite")
+    expect(told).not_to_have_attribute("aria-live", re.compile(""))
     before = live.wire.sent
     live.page.mouse.move(*live.place(0, "Rows"))
     live.page.mouse.down()
@@ -675,6 +682,41 @@ def test_a_pinned_sentence_stays_below_the_living_one(open_live):
     expect(pinned).to_have_text("Kept: At zero and 2 stands 2, not {unknown}.")
     live.announce("pin:page.told", {"pinned": False})
     expect(pinned).to_be_hidden()
+
+
+# ---------------------------------------------------------------- screen readers
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "end"),
+    [("sentence", "Rows", "At three and 2 stands 32, not {unknown}."),
+     ("table", "Level", "once 100, twice 200")],
+)  # fmt: skip
+def test_what_follows_a_slider_is_told_once_it_has_rested(open_live, case, name, end):
+    live = open_live(case)
+    expect(live.page.locator(".live-spoken")).to_have_attribute("aria-live", "polite")
+    live.page.wait_for_timeout(700)
+    live.page.evaluate(WATCH_SPOKEN)
+    live.slider(name).focus()
+    live.page.evaluate("window.moved = null")
+    for key in ["ArrowRight", "ArrowRight", "ArrowLeft", "ArrowRight", "End"]:
+        live.press(key)
+        live.page.evaluate("window.moved = performance.now()")
+        live.page.wait_for_timeout(120)
+    live.page.wait_for_function("window.spoken.length")
+    live.page.wait_for_timeout(700)
+    [[at, text]] = live.page.evaluate("window.spoken")
+    assert text == end
+    assert at - live.page.evaluate("window.moved") > 400
+
+
+@pytest.mark.parametrize("case", ["slider", "upright"])
+def test_the_value_of_a_slider_is_told_by_the_slider_alone(open_live, case):
+    live = open_live(case)
+    outputs = live.page.locator("output")
+    expect(outputs).not_to_have_count(0)
+    for output in outputs.all():
+        expect(output).to_have_attribute("aria-live", "off")
 
 
 # ---------------------------------------------------------------- lost connections

@@ -13,6 +13,7 @@ from ui.live.bars import bars_serial, live_bars, set_bars
 from ui.live.figure import Sweep, live_figure
 from ui.live.sentence import Follow, live_sentence
 from ui.live.slider import live_slider, move, positions
+from ui.live.table import live_table
 from ui.live.training import live_training, training_serial
 from ui.toolbar import toolbar
 
@@ -128,6 +129,15 @@ def sweep() -> None:
     count_runs()
 
 
+def table() -> None:
+    """A table that follows a slider."""
+    live_slider("Level", range(COUNT), 50, key="level", live=False)
+    numbers = [[level, 2 * level] for level in range(COUNT)]
+    once = Follow(["level"], numbers)
+    twice = Follow(["level"], [[2 * number for number in row] for row in numbers])
+    live_table({"once": once, "twice": twice}, key="table")
+
+
 def sentence() -> None:
     """A sentence that follows two sliders; its numbers are a table of both."""
     live_slider("Rows", range(4), 0, key="rows", live=False)
@@ -224,6 +234,7 @@ PIECES = (
     heat,
     select,
     sweep,
+    table,
     sentence,
     sizes,
     training,

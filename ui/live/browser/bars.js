@@ -62,7 +62,7 @@ function create(root) {
       input.oninput = () => { show(input); waiting ??= false; pump(); };
       input.onchange = () => { waiting = true; pump(); };
       return element("div", { className: "live-upright" }, input,
-        element("output"), element("span", { textContent: name, title: name }));
+        element("output", { ariaLive: "off" }), element("span", { textContent: name, title: name }));
     });
     row.classList.toggle("live-stacked", data.stacked);
     row.replaceChildren(...bars);

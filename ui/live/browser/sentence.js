@@ -1,6 +1,6 @@
 // One sentence with live numbers. Its places follow sliders; a pinned copy stays below.
 import { createPlaces } from "./places.js";
-import { element, piece, subscribe } from "./shared.js";
+import { createVoice, element, piece, subscribe } from "./shared.js";
 
 function marked(text) {
   return text.split("**").map((part, i) =>
@@ -8,11 +8,12 @@ function marked(text) {
 }
 
 function create(root) {
-  const now = element("p", { ariaLive: "polite" });
+  const now = element("p");
   const before = element("p", { className: "live-pinned", hidden: true });
   root.classList.add("live-sentence");
   root.append(now, before);
   const places = createPlaces(draw);
+  const voice = createVoice();
   let data = null;
   let followed = null;
   let unfollow = null;
@@ -26,6 +27,7 @@ function create(root) {
   function draw() {
     const next = text();
     if (next === shown) return;
+    if (shown !== null) voice.say(next.replaceAll("**", ""));
     shown = next;
     now.replaceChildren(...marked(shown));
   }
@@ -49,6 +51,7 @@ function create(root) {
     },
     destroy() {
       places.destroy();
+      voice.destroy();
       unfollow?.();
     },
   };

@@ -150,6 +150,28 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+// What follows a slider is told to screen readers once it has rested: forty times a second is noise.
+// All pieces speak through one region that is not to be seen, so that none is read twice.
+const REST = 500; // ms
+const spoken = element("div", { className: "live-spoken", ariaLive: "polite" });
+document.body.append(spoken);
+
+export function createVoice() {
+  const line = element("p");
+  let timer = 0;
+  spoken.append(line);
+  return {
+    say(text) {
+      clearTimeout(timer);
+      timer = setTimeout(() => { line.textContent = text; }, REST);
+    },
+    destroy() {
+      clearTimeout(timer);
+      line.remove();
+    },
+  };
+}
+
 const RAISED = { "-": "⁻", ...[..."⁰¹²³⁴⁵⁶⁷⁸⁹"] };
 
 // A size over many orders of magnitude, in two or three digits: `figures.words.readable`.

@@ -10,7 +10,7 @@ let count = 0;
 function create(root) {
   const id = `live-slider-${++count}`;
   const label = element("label", { htmlFor: id });
-  const output = element("output", { htmlFor: id });
+  const output = element("output", { htmlFor: id, ariaLive: "off" }); // the input tells it
   const input = element("input", { type: "range", id, min: 0, step: 1 });
   const transport = element("span", { className: "live-transport" });
   const [back, play, forward] = ["‹", "▶", "›"].map((sign) =>

@@ -1,14 +1,17 @@
-// A small table that follows sliders. A change of its first row is told to screen readers.
+// A small table that follows sliders. Its first row is told to screen readers when it has changed.
 import { createPlaces } from "./places.js";
-import { element, perFrame, piece } from "./shared.js";
+import { createVoice, element, perFrame, piece } from "./shared.js";
 
 function create(root) {
   const head = element("tr");
   const body = element("tbody");
   root.classList.add("live-table");
   root.append(element("table", {}, element("thead", {}, head), body));
-  const places = createPlaces(perFrame(draw));
+  const request = perFrame(draw);
+  const places = createPlaces(request);
+  const voice = createVoice();
   let data = null;
+  let first = null;
 
   function draw() {
     data.columns.forEach((place, column) => {
@@ -17,6 +20,14 @@ function create(root) {
         if (cells[column].textContent !== text) cells[column].textContent = text;
       }
     });
+    tell();
+  }
+
+  function tell() {
+    const row = data.headings.map((heading, i) => `${heading} ${body.rows[0]?.cells[i].textContent}`);
+    const text = row.join(", ");
+    if (first !== null && text !== first) voice.say(text);
+    first = text;
   }
 
   return {
@@ -27,12 +38,15 @@ function create(root) {
       if (body.rows.length !== rows || body.rows[0]?.cells.length !== headings.length) {
         body.replaceChildren(...Array.from({ length: rows }, () =>
           element("tr", {}, ...headings.map(() => element("td")))));
-        if (rows) body.rows[0].ariaLive = "polite";
       }
       places.follow(data.columns);
       draw();
     },
-    destroy: places.destroy,
+    destroy() {
+      places.destroy();
+      request.cancel();
+      voice.destroy();
+    },
   };
 }
 
