@@ -107,6 +107,12 @@ def heat() -> None:
     stage(photo, layers, key="stage", label="A map", step="heat")
 
 
+def leaving() -> None:
+    """A stage that can be taken away."""
+    if st.checkbox("Stage", value=True):
+        heat()
+
+
 def patches() -> None:
     random = np.random.default_rng(0)
     maps = random.random((256, 16, 16)).astype(np.float32)
@@ -173,5 +179,5 @@ def look() -> None:
     stage(Painting(), layers, key="stage", label="The Night Café", height=560, step="look")
 
 
-CASES = {case.__name__: case for case in (boxes, cells, drawn, heat, patches, crowd, look)}
+CASES = {case.__name__: case for case in (boxes, cells, drawn, heat, leaving, patches, crowd, look)}
 st.fragment(CASES[st.query_params.get("case", "boxes")])()

@@ -1,7 +1,7 @@
 // The stage: a photo under layers. Four canvases lie on top of one another, so that each is drawn
 // only when its own content changes: photo, ghost (what was pinned), layers, and what follows the
 // pointer. The hands (pointer and keyboard) are in stage_hands.js, the drawing in stage_paint.js.
-import { element, perFrame, piece, publish, subscribe, theme, unpack } from "./shared.js";
+import { element, onReconnect, perFrame, piece, publish, subscribe, theme, unpack } from "./shared.js";
 import { hands } from "./stage_hands.js";
 import * as paint from "./stage_paint.js";
 import { savePicture } from "./stage_picture.js";
@@ -24,8 +24,8 @@ class Stage {
     this.frame = element("div", { className: "stage-frame" }, ...Object.values(this.canvases), this.top);
     this.bars = element("div", { className: "stage-bars" });
     this.hint = element("p", { className: "stage-hint" });
-    this.keys = element("p", { className: "stage-spoken", id: `stage-keys-${++Stage.count}` });
-    this.spoken = element("div", { className: "stage-spoken", role: "status", "aria-live": "polite" });
+    this.keys = element("p", { className: "live-spoken", id: `stage-keys-${++Stage.count}` });
+    this.spoken = element("div", { className: "live-spoken", role: "status", "aria-live": "polite" });
     root.classList.add("stage");
     this.frame.append(this.tip);
     root.append(this.frame, this.bars, this.hint, this.keys, this.spoken);
@@ -51,11 +51,14 @@ class Stage {
     this.watch.observe(root);
     this.relayout = () => this.layout();
     addEventListener("resize", this.relayout);
+    this.ignoreReconnect = onReconnect(() => this.reportAgain());
     Object.defineProperty(this.top, "__stage", { get: () => this.debug() });
   }
 
   destroy() {
     this.cancel?.();
+    this.newest = null; // a photo that is still being decoded comes too late
+    this.ignoreReconnect();
     this.letGo();
     this.watch.disconnect();
     removeEventListener("resize", this.relayout);
@@ -82,7 +85,10 @@ class Stage {
     if (meta.photo !== this.meta?.photo) {
       // The old photo stays, under its own layers, until the new one can be shown with its own.
       const picture = meta.photo && (await decode(arrays.photo.data));
-      if (this.newest !== meta) return;
+      if (this.newest !== meta) {
+        picture?.close();
+        return;
+      }
       this.picture?.close();
       this.picture = picture;
     }
@@ -221,6 +227,13 @@ class Stage {
       cell: this.pinned,
       boxes: this.boxes.map((box) => box.map((place) => Math.round(place * 100) / 100)),
     });
+  }
+
+  // What was in flight when the connection broke may never have arrived.
+  reportAgain() {
+    if (this.serial === this.answered) return;
+    this.answered = this.serial;
+    this.report();
   }
 
   // ---------------------------------------------------------------- what is where
