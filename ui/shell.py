@@ -9,6 +9,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from ui import catalogue, language, text, tidy
 from ui.chooser import link_name
 from ui.language import translate as _
+from ui.live.channel import component
 from ui.run import warm_up
 
 ICON = Path(__file__).parents[1] / "assets" / "icon.png"
@@ -81,6 +82,7 @@ def _language() -> None:
         label_visibility="collapsed",
         on_change=_switch,
     )
+    component("language")(data={"language": language.current()}, key="language_of_page")
 
 
 def _switch() -> None:

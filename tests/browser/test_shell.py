@@ -125,9 +125,12 @@ def test_the_first_language_is_the_browsers(open_page, browser_language, seen):
 
 def test_the_language_is_switched_kept_and_in_the_link(open_page, settled):
     page = open_page(lang="zh-CN")
+    document = page.locator("html")
     heading(page, HOME["zh"])
+    expect(document).to_have_attribute("lang", "zh")
     page.get_by_test_id("stSidebar").get_by_role("radio", name="English").click()
     heading(page, HOME["en"])
+    expect(document).to_have_attribute("lang", "en")
     expect(page).to_have_url(re.compile("lang=en"))
     page.get_by_test_id("stMain").get_by_role("link", name=TITLE["en"]).first.click()
     heading(page, TITLE["en"])
@@ -136,6 +139,7 @@ def test_the_language_is_switched_kept_and_in_the_link(open_page, settled):
     before = shown(page)
     page.get_by_test_id("stSidebar").get_by_role("radio", name="简体中文").click()
     heading(page, TITLE["zh"])
+    expect(document).to_have_attribute("lang", "zh")
     expect(page).to_have_url(re.compile("lang=zh"))
     settled(page)
     assert shown(page)["sliders"] == before["sliders"]
