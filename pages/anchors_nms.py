@@ -227,7 +227,7 @@ def soft(step):
     after = {m: step.run(explain.scores_after, boxes, scores, m, **options) for m in every}
     topic, borders = step.topic("least"), torch.tensor(LEASTS)
     left = {"least": [f"{border:.2f}" for border in LEASTS]}
-    titles = {"hard": _("Hard NMS"), method: f"Soft-NMS, {kinds[method]}"}
+    titles = {"hard": _("Hard NMS"), method: f"Soft-NMS · {kinds[method]}"}
     for side, kind, name in zip(step.sides(2), ("hard", "soft"), titles, strict=True):
         side.markdown(f"**{titles[name]}**")
         layers = figures.soft_layers(boxes, after[name], names, name, topic, LEASTS)

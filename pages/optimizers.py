@@ -162,10 +162,8 @@ def closeup(step):
 def basins(step):
     grounds = {**figures.surface_names(_), "typed": _("Typed in step 1")}
     name = step.choice(_("Surface"), grounds, "photo", key="where", wide=True)
-    names, titles = (
-        figures.names(_),
-        [_("Left: {name}, η = {rate}"), _("Right: {name}, η = {rate}")],
-    )
+    names = figures.names(_)
+    titles = [_("Left: {name}, η = {rate}"), _("Right: {name}, η = {rate}")]
     one = step.choice(_("Left"), names, "sgd", key="left", wide=True)
     other = step.choice(_("Right"), names, "adam", key="right", wide=True)
     factor = factor_slider(step, "times")
