@@ -17,6 +17,7 @@ from typing import Literal, Self
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -33,6 +34,7 @@ _MAX_READS = 200_000  # an honest file of 20 MB needs some thousands
 _MAX_SCANNED = 1_000_000_000  # pixels times scans of a progressive JPEG
 _MAX_RUN_PIXELS = 5_000_000  # of a run-length BMP, which Pillow unpacks in Python: half a second
 _MAX_WOVEN_PIXELS = 25_000_000  # of an interlaced PNG: half a second
+_MAX_PNG_BYTES = 200_000_000  # unpacked: more than half a second
 _MAX_EXIF_BLOCKS = 100  # an honest file has one to a picture; Pillow copies all before at each
 _STRIP_PIXELS = 1_000_000
 _LEAST_LIMIT = 1_000_000  # pixels; a file that can hold no more is not made by any camera
@@ -231,7 +233,14 @@ def _most_pixels(image: Image.Image, data: bytes) -> int:
         return MAX_MEMORY // _WEBP_BYTES
     if image.tile and image.tile[0].codec_name == "bmp_rle":
         return _MAX_RUN_PIXELS
-    return _MAX_WOVEN_PIXELS if image.info.get("interlace") else MAX_PIXELS
+    return _most_png_pixels(image) if isinstance(image, PngImageFile) else MAX_PIXELS
+
+
+def _most_png_pixels(image: PngImageFile) -> int:
+    """A PNG is unpacked with all of its bits, of which Pillow keeps eight of a colour."""
+    depth = 2 if image.tile and "16" in image.tile[0].args else 1
+    most = _MAX_PNG_BYTES // (depth * len(image.getbands()))
+    return min(most, _MAX_WOVEN_PIXELS) if image.info.get("interlace") else most
 
 
 def _most_jpeg_pixels(image: JpegImageFile, data: bytes) -> int:
@@ -316,8 +325,11 @@ def _is_deep_grey(image: Image.Image) -> bool:
 
 def _eight_bits(strip: Image.Image, black: float, white: float) -> Image.Image:
     """Greys of any depth as 8 bits; what is not a number is black."""
-    values = (np.asarray(strip, dtype=np.float64) - black) * (255 / (white - black))
-    return Image.fromarray(np.nan_to_num(values, nan=0).clip(0, 255).round().astype(np.uint8))
+    values = np.subtract(strip, black, dtype=np.float64)
+    values *= 255 / (white - black)
+    np.clip(values, 0, 255, out=values)
+    values[np.isnan(values)] = 0
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
 
 
 def _grey_levels(image: Image.Image) -> tuple[float, float]:
@@ -342,10 +354,12 @@ def _extremes(image: Image.Image) -> tuple[float, float]:
     """The least and the greatest finite value of a grey picture; 0 and 0 if it has none."""
     least, greatest = np.inf, -np.inf
     for _, strip in _strips(image, rows=1):
-        values = np.asarray(strip, dtype=np.float64)
-        finite = values[np.isfinite(values)]
-        least = min(least, finite.min(initial=np.inf))
-        greatest = max(greatest, finite.max(initial=-np.inf))
+        values = np.asarray(strip)
+        finite = np.isfinite(values)
+        if not finite.all():
+            values = values[finite]
+        if values.size:
+            least, greatest = min(least, float(values.min())), max(greatest, float(values.max()))
     return (least, greatest) if least <= greatest else (0, 0)
 
 

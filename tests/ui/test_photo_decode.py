@@ -373,7 +373,7 @@ KINDS = {
     "JPEG, progressive": (36, lambda h: large("RGB", h, "JPEG", progressive=True, subsampling=0)),
     "JPEG, progressive CMYK": (28, lambda h: large("CMYK", h, "JPEG", progressive=True)),
     "PNG, 16 bits": (50, lambda h: large_png(h, 16, 0, 1, woven=False)),
-    "PNG, 64 bits": (50, lambda h: large_png(h, 16, 6, 4, woven=False)),
+    "PNG, 64 bits": (25, lambda h: large_png(h, 16, 6, 4, woven=False)),
     "PNG, interlaced, 64 bits": (25, lambda h: large_png(h, 16, 6, 4, woven=True)),
     "WebP": (16, lambda h: large("RGB", h, "WEBP", method=0)),
     "WebP, lossless": (16, lambda h: large("RGBA", h, "WEBP", lossless=True, method=0)),
