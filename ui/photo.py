@@ -165,7 +165,8 @@ def decode(data: bytes) -> Image.Image:
 
     Args:
         data: a JPEG, PNG, WebP, BMP, GIF or TIFF file of at most 20 MB and 50 megapixels. Where
-            decoding takes more than 4 bytes a pixel it may have fewer: a WebP 16.
+            decoding takes more than 4 bytes a pixel it may have fewer: a WebP 16, a PNG of
+            64 bits 25.
 
     Returns:
         Mode RGB, at least 1x1.
