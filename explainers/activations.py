@@ -195,7 +195,8 @@ def _with_slope(
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         y = formula(x, **parameters)
-    return y.detach(), torch.autograd.grad(y, x, torch.ones_like(y))[0]
+        total = y.sum()
+    return y.detach(), torch.autograd.grad(total, x)[0]
 
 
 # ---------------------------------------------------------------- the formulas

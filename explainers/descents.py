@@ -401,8 +401,9 @@ def noisy_descents(
     height = height.where(height.isfinite(), math.inf)
     ordered = height.sort(dim=-1).values
     tenth = (draws - 1) // 10
-    low, high = ordered[..., tenth], ordered[..., draws - 1 - tenth]
-    ends = paths[:, -1].reshape(len(optimizers), len(levels), draws, 2).transpose(0, 1)
+    # Copies: who keeps them must not keep every step of every draw.
+    low, high = ordered[..., tenth].clone(), ordered[..., draws - 1 - tenth].clone()
+    ends = paths[:, -1].reshape(len(optimizers), len(levels), draws, 2).transpose(0, 1).clone()
     return NoisyDescents(height.mean(dim=-1), low, high, ends)
 
 

@@ -866,7 +866,7 @@ def network_receptive_field(
         mixes = torch.randn(draws, len(unit), generator=generator, device=generator.device)
         total = torch.zeros_like(picture)
         for mix in mixes.to(unit):
-            (gradient,) = torch.autograd.grad(unit, picture, mix, retain_graph=True)
+            (gradient,) = torch.autograd.grad(mix @ unit, picture, retain_graph=True)
             total += gradient.abs()
     return total[0].sum(dim=0) / draws
 

@@ -88,7 +88,7 @@ class _Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = (nn.LayerNorm(_WIDTH, eps=1e-6) for _ in range(2))
         self.attn, self.mlp = _Attention(), _Mlp()
-        self.ls1, self.ls2 = (nn.Parameter(torch.ones_like(self.norm1.weight)) for _ in range(2))
+        self.ls1, self.ls2 = (nn.Parameter(self.norm1.weight.new_ones(_WIDTH)) for _ in range(2))
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The tokens, and the queries and keys of the heads, [n, 6, t, 64] each."""

@@ -386,6 +386,10 @@ class TestNoise:
                 assert part.shape == (2, 2, 31)
                 assert_close(part[0, row], plain)
 
+    def test_the_result_holds_no_more_memory_than_its_numbers(self):
+        for part in vars(self.descend()).values():
+            assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
+
     def test_the_same_seed_gives_the_same_and_another_another(self):
         once, again, other = self.descend(), self.descend(), self.descend(seed=1)
         assert torch.equal(once.mean, again.mean)
