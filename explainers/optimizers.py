@@ -334,9 +334,7 @@ def trajectories(
             [0.9500, 0.5000],
             [0.9025, 0.2500]])
     """
-    racer = _racer(optimizer, lr, starts, hyper)
-    visited = [points for points, _quantities in _run(surface, [racer], starts, steps, noise)]
-    return torch.stack([starts.detach(), *(points[0] for points in visited)])
+    return _paths(surface, [_racer(optimizer, lr, starts, hyper)], starts, steps, noise)[0]
 
 
 def race(
@@ -363,8 +361,7 @@ def race(
             f"[{len(optimizers)}, {len(starts)}] is needed, a rate for each optimizer and start"
         )
     racers = [_racer(name, lr, starts, {}) for name, lr in zip(optimizers, rates, strict=True)]
-    visited = [points for points, _quantities in _run(surface, racers, starts, steps, noise)]
-    return torch.stack([starts.detach().expand(len(racers), -1, -1), *visited], dim=1)
+    return _paths(surface, racers, starts, steps, noise)
 
 
 @dataclass(frozen=True)
@@ -374,29 +371,39 @@ class _Racer:
     hyper: Mapping[str, Hyper]
 
 
+def _paths(
+    surface: AnySurface, racers: Sequence[_Racer], starts: Tensor, steps: int, noise: Tensor | None
+) -> Float[Tensor, "racers points n 2"]:
+    run = _run(surface, racers, starts, steps, noise)
+    rows = [[quantities["point"] for quantities in now] for now in run]
+    paths = zip([starts.detach()] * len(racers), *rows, strict=True)
+    return torch.stack([torch.stack(path) for path in paths])
+
+
 def _run(
     surface: AnySurface, racers: Sequence[_Racer], starts: Tensor, steps: int, noise: Tensor | None
-) -> Iterator[tuple[Float[Tensor, "racers n 2"], list[dict[str, Tensor]]]]:
-    """After each step all points and each racer's quantities; one slope serves all racers."""
+) -> Iterator[list[dict[str, Tensor]]]:
+    """Each racer's quantities after each step; one slope serves all racers."""
     _check_starts(starts)
     if steps < 0:
         raise ValueError(f"steps is {steps}: 0 or more are needed")
     if noise is not None and noise.shape != (steps, *starts.shape):
         raise ValueError(f"noise has shape {list(noise.shape)}: {[steps, *starts.shape]} is needed")
     function = find_surface(surface)
-    points = starts.detach().expand(len(racers), -1, -1)
     zeros = torch.zeros_like(starts)
+    points = [starts.detach()] * len(racers)
     pasts: list[Quantities] = [defaultdict(lambda: zeros) for _racer in racers]
     for t in range(1, steps + 1):
-        slopes = gradient(function, points.reshape(-1, 2)).reshape(points.shape)
+        slopes = gradient(function, torch.cat(points)).reshape(len(racers), *starts.shape)
         if noise is not None:
             slopes = slopes + noise[t - 1]
+        given = zip(racers, points, slopes.unbind(), pasts, strict=True)
         now = [
             racer.rule(point, slope, racer.lr, t, past, **racer.hyper)
-            for racer, point, slope, past in zip(racers, points, slopes, pasts, strict=True)
+            for racer, point, slope, past in given
         ]
-        points = torch.stack([quantities["point"] for quantities in now])
-        yield points, now
+        points = [quantities["point"] for quantities in now]
+        yield now
         pasts = list(now)
 
 
@@ -541,7 +548,7 @@ def step_details(
         raise ValueError(f"steps is {steps}: at least 1 is needed")
     starts = start[None]
     racer = _racer(optimizer, lr, starts, hyper)
-    rows = [now for _points, (now,) in _run(surface, [racer], starts, steps, noise=None)]
+    rows = [now for (now,) in _run(surface, [racer], starts, steps, noise=None)]
     stacked = {name: torch.stack([row[name] for row in rows]).to(start) for name in rows[0]}
     values = {name: rows.reshape(steps, -1).expand(-1, 2) for name, rows in stacked.items()}
     values |= OPTIMIZERS[optimizer].corrected(values, **racer.hyper)
