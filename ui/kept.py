@@ -1,26 +1,30 @@
 """What calls cost, and the results of slow ones, so that a change repeats only what depends on it.
 
 A step runs from its first line at every change. A call that has proved slow is not repeated while
-its arguments are equal, whoever made them: they are told apart by their content. What follows
-from plain values alone is kept for all visitors, what follows from tensors, such as a photo, in
-the visitor's session and no longer than that.
+its arguments are equal, whoever made them: they are told apart by their content. What follows from
+plain values, sample photos and shipped networks alone is public and kept for all visitors; what
+follows from anything else, such as an upload, is kept in the visitor's session and no longer than
+that.
 """
 
 import dataclasses
 import hashlib
 import itertools
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
 from functools import cache
 from types import ModuleType
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 import streamlit as st
+
+R = TypeVar("R")
 
 SLOW = 0.005
 """Seconds of a processor's time; faster calls are repeated."""
@@ -29,7 +33,13 @@ HEAVY = 0.05
 """Seconds of a processor's time; slower calls wait in line with the networks. See `ui.queue`."""
 
 MOST_BYTES = 8 * 2**20
-"""Room for one session's results, and for those of all visitors; the oldest go first."""
+"""Room for one session's results of slow calls; the oldest go first."""
+
+PUBLIC_BYTES = 128 * 2**20
+"""Room for what all visitors share: all pages take some 20 MB for one sample photo."""
+
+SMALL = 128
+"""A tensor of at most so many numbers that no call has given is public: it is no picture."""
 
 ENTRY_BYTES = 4 * 2**10
 """What a result takes beside its tensors, on a generous estimate."""
@@ -83,12 +93,30 @@ class Results:
             while self._size > self._most and len(self._kept) > 1:
                 self._drop(next(iter(self._kept)))
 
+    def take(
+        self,
+        key: Hashable,
+        compute: Callable[[], Kept],
+        turn: Callable[[], AbstractContextManager[None]],
+        largest: float = math.inf,
+    ) -> Kept:
+        """What is kept under `key`, or else is computed and, up to `largest` bytes, kept."""
+        kept = self.get(key)
+        if kept is None:
+            with turn():
+                kept = self.get(key)  # the run before, or another visitor, may have got it
+                if kept is None:
+                    kept = compute()
+                    if kept.size <= largest:
+                        self.put(key, kept)
+        return kept
+
     def _drop(self, key: Hashable) -> None:
         if key in self._kept:
             self._size -= self._kept.pop(key).size
 
 
-_for_all = Results(MOST_BYTES)
+_for_all = Results(PUBLIC_BYTES)
 
 
 def keep(
@@ -96,24 +124,98 @@ def keep(
     arguments: Sequence[Any],
     options: Mapping[str, Any],
     compute: Callable[[], Any],
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Any:
-    """The result of a call: the one kept for equal arguments, else what `compute` gives."""
+    """The result of a call: the one kept for equal arguments, else what `compute` gives.
+
+    Args:
+        function, arguments, options: the call.
+        compute: makes it.
+        turn: where to wait before that; somebody else may have made the same call meanwhile.
+    """
     given = (arguments, dict(options))
     may_be_slow = _costs.get(_name(function), SLOW) >= SLOW
     key = _Key(function, given) if may_be_slow else None
     if key is None or not key.known:
-        return compute()
-    results = _for_all if key.plain else _session()
-    kept = results.get(key.digest)
-    if kept is None:
-        result = compute()
-        new = Kept(result, [generator.get_state() for generator in key.generators])
-        if new.size <= MOST_BYTES:
-            results.put(key.digest, new)
-        return result
+        with turn():
+            return handed_on(compute(), given)
+    results = room_for(given, _session())
+
+    def computed() -> Kept:
+        result = handed_on(compute(), given)
+        return Kept(result, [generator.get_state() for generator in key.generators])
+
+    kept = results.take(key.digest, computed, turn, largest=MOST_BYTES)
     for generator, state in zip(key.generators, kept.states, strict=True):
         generator.set_state(state)
     return kept.result
+
+
+# ---------------------------------------------------------------- public
+
+
+def publish(value: Any, public: bool = True) -> None:
+    """Say whether the tensors and networks in `value` tell nothing of a visitor."""
+    import torch
+
+    if isinstance(value, torch.nn.Module):
+        if public and value not in _public_networks:
+            _public_networks.update(value.modules())
+    elif isinstance(value, torch.Tensor):
+        _public_tensors()[_whole(value)] = public
+    else:
+        for part in _parts(value) or ():
+            publish(part, public)
+
+
+def is_public(value: Any) -> bool:
+    """Whether it follows from plain values and what has been published alone.
+
+    >>> is_public((1, "relu", range(3)))
+    True
+    """
+    import torch
+
+    if isinstance(value, (*_PLAIN, range, torch.Generator)):
+        return True
+    if isinstance(value, torch.Tensor):
+        return _public_tensors().get(_whole(value), value.numel() <= SMALL)
+    if isinstance(value, torch.nn.Module):
+        return value in _public_networks
+    if callable(value) and not _is_record(value):
+        return _is_defined(value)
+    parts = _parts(value)
+    return parts is not None and all(map(is_public, parts))
+
+
+def room_for(given: Any, own: Results) -> Results:
+    """Where a result of what is `given` may be kept: for all visitors, or in `own`."""
+    return _for_all if is_public(given) else own
+
+
+def handed_on(result: R, given: Any) -> R:
+    """The result, public if all that it follows from is."""
+    publish(result, is_public(given))
+    return result
+
+
+def _whole(tensor: Any) -> Any:
+    """What a view looks at; any other tensor itself."""
+    return tensor if tensor._base is None else tensor._base
+
+
+_public_networks: WeakSet[Any] = WeakSet()
+
+
+@cache
+def _public_tensors() -> Any:
+    """Whether a tensor is public, for those that it has been said of."""
+    from torch.utils.weak import WeakTensorKeyDictionary
+
+    return WeakTensorKeyDictionary()
+
+
+# ---------------------------------------------------------------- contents and costs
 
 
 def content(*values: Any) -> Hashable:
@@ -157,12 +259,11 @@ def _name(function: Callable[..., Any]) -> str:
 class _Key:
     """What tells two calls apart.
 
-    `known` is whether all of it could be told, `plain` whether neither tensors nor networks are
-    among it.
+    `known` is whether all of it could be told.
     """
 
     def __init__(self, *values: Any) -> None:
-        self.known = self.plain = True
+        self.known = True
         self.generators: list[Any] = []
         self._hash = hashlib.blake2b(digest_size=16)
         for value in values:
@@ -179,13 +280,11 @@ class _Key:
         if isinstance(value, _PLAIN):
             self._hash.update(repr(value).encode())
         elif isinstance(value, torch.Tensor):
-            self.plain = False
             self._hash.update(_digest(value))
         elif isinstance(value, torch.Generator):
             self.generators.append(value)
             self._hash.update(value.get_state().numpy().tobytes())
         elif isinstance(value, torch.nn.Module):
-            self.plain = False
             self._hash.update(_number(value))
         elif callable(value) and not _is_record(value):
             defined = _is_defined(value)

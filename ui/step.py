@@ -12,7 +12,18 @@ from figures.plain import Figure
 from figures.stage import Layer
 from ui.controls import Controls
 from ui.drawn import Box, DrawnBoxes
-from ui.kept import HEAVY, Kept, Results, content, cost, keep, measured
+from ui.kept import (
+    HEAVY,
+    Kept,
+    Results,
+    content,
+    cost,
+    handed_on,
+    keep,
+    measured,
+    publish,
+    room_for,
+)
 from ui.language import translate as _
 from ui.live import stage as stages
 from ui.live.figure import FigureEvent, Grip, Sweep, live_figure
@@ -76,34 +87,36 @@ class Step(Controls):
         """
 
         def compute() -> Any:
-            with self._turn(function, *arguments, *options.values()), measured(function):
+            with measured(function):
                 return run(function, *arguments, **options)
 
-        result = keep(function, arguments, options, compute)
+        def turn() -> AbstractContextManager[None]:
+            return self._turn(function, *arguments, *options.values())
+
+        result = keep(function, arguments, options, compute, turn)
         self.recipe.record(function, arguments, options, result)
         return result
 
     def once(
         self, photo: Photo, function: Callable[..., Any], *arguments: Any, **options: Any
     ) -> Any:
-        """Like `run`, but once for a photo: the result is kept for this session."""
-        results = st.session_state.setdefault(_RESULTS, Results(ONCE_BYTES))
-        plain = map(_plain, (*arguments, *options.values()))
-        place = (photo.digest, function.__module__, function.__name__, *plain)
-        kept = results.get(place)
-        if kept is None:
-            with self._turn(function, *arguments, *options.values()):
-                kept = results.get(place)  # the run before, ended by this one, may have got it
-                if kept is None:
-                    with measured(function):
-                        kept = Kept(run(function, *arguments, **options))
-                    results.put(place, kept)
+        """Like `run`, but once for a photo: its other arguments are told apart by plain values."""
+        given = (*arguments, *options.values())
+        place = (photo.digest, function.__module__, function.__name__, *map(_plain, given))
+        own = st.session_state.setdefault(_RESULTS, Results(ONCE_BYTES))
+
+        def compute() -> Kept:
+            with measured(function):
+                return Kept(handed_on(run(function, *arguments, **options), given))
+
+        kept = room_for(given, own).take(place, compute, lambda: self._turn(function, *given))
         self.recipe.record(function, arguments, options, kept.result)
         return kept.result
 
     def shared(self, function: Callable[[], Any]) -> Any:
         """Like `run` without arguments, but once for all visitors: for data sets."""
         result = shared(function)
+        publish(result)
         self.recipe.record(function, (), {}, result)
         return result
 
@@ -161,6 +174,7 @@ class Step(Controls):
     def network(self, name: str, *options: str) -> Any:
         """A trained network of `explainers.models`, loaded once per server."""
         loaded = network(name, *options)
+        publish(loaded)
         made = f"{name}({', '.join(map(repr, options))})"
         short = "_".join(["network", *options])
         self.recipe.define(short, loaded, made, f"from explainers.models import {name}")
@@ -172,6 +186,7 @@ class Step(Controls):
 
         tensor = torch.from_numpy(photo.array())
         if photo.source == "sample":
+            publish(tensor)
             self.recipe.define("photo", photo, f'sample("{photo.name}")', _SAMPLE)
         else:
             opened = 'Photo.from_bytes(Path("photo.jpg").read_bytes(), "photo.jpg")'

@@ -20,8 +20,9 @@ def unseen(digest: str) -> Photo:
 
 
 @pytest.fixture
-def results() -> dict[str, object]:
-    """A visitor for whom nothing has been computed yet."""
+def results(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """A visitor for whom nothing has been computed yet, nor for anybody else."""
+    monkeypatch.setattr(kept, "_for_all", kept.Results(kept.PUBLIC_BYTES))
     return {}
 
 

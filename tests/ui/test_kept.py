@@ -1,10 +1,11 @@
 """Slow calls are not repeated with equal arguments, and nobody gets another visitor's result."""
 
+import contextlib
 import functools
 import gc
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A visitor's session; nothing has been kept for anybody."""
     state: dict[str, Any] = {}
     monkeypatch.setattr(st, "session_state", state)
-    monkeypatch.setattr(kept, "_for_all", Results(kept.MOST_BYTES))
+    monkeypatch.setattr(kept, "_for_all", Results(kept.PUBLIC_BYTES))
     monkeypatch.setattr(kept, "_costs", {})
     return state
 
@@ -224,11 +225,73 @@ def test_random_numbers_go_on_as_if_the_call_had_been_made(session) -> None:
 
 
 def test_what_follows_from_a_photo_stays_in_its_session(session, monkeypatch) -> None:
-    photo = torch.ones(4, 4, 3)
+    photo = torch.ones(8, 8, 3)
     assert computed(slow, (photo,), (3,)) == 2
     monkeypatch.setattr(st, "session_state", {})  # another visitor
     assert computed(slow, (photo,), (3,)) == 1
     assert calls[0][0] is photo
+
+
+def numbers(_seed: int) -> Tensor:
+    return torch.rand(200)
+
+
+@pytest.mark.parametrize(
+    ("derive", "shared"),
+    [
+        (lambda found: found, True),
+        (lambda found: Pair(found, (1.0,)), True),
+        (lambda found: found.reshape(10, 20), True),
+        (lambda found: found[None, 5:].mT, True),
+        (lambda found: found[:3] * 2, True),
+        (lambda found: found * 2, False),
+    ],
+    ids=["itself", "in a dataclass", "reshaped", "part", "few numbers", "made by nobody known"],
+)
+def test_what_follows_from_plain_values_is_shared(session, monkeypatch, derive, shared) -> None:
+    given = derive(call(numbers, 1))
+    assert computed(slow, (given,)) == 1
+    monkeypatch.setattr(st, "session_state", {})  # another visitor
+    assert computed(slow, (given,)) == 1 - shared
+
+
+def test_what_follows_from_a_photo_and_plain_values_is_not(session) -> None:
+    found = call(lookup, torch.ones(8, 8, 3))
+    assert not kept.is_public(found)
+    assert not kept.is_public(call(first_three, found))
+    assert kept.is_public(call(lookup, call(numbers, 1)))
+
+
+def lookup(photo: Tensor) -> Tensor:
+    return photo.flatten().cumsum(0)
+
+
+def first_three(found: Tensor) -> Tensor:
+    return found[:3].clone()
+
+
+def test_shipped_networks_and_their_parts_are_public(session) -> None:
+    shipped, own = (nn.Sequential(nn.Linear(20, 20), nn.ReLU()) for _ in "ab")
+    kept.publish(shipped)
+    assert not kept.is_public(shipped[0].weight.detach().clone())
+    assert kept.is_public([shipped, shipped[0]])
+    assert not any(map(kept.is_public, own.modules()))
+
+
+def test_who_waited_for_the_same_takes_what_is_found_meanwhile(session) -> None:
+    call(slow, 0)
+    calls.clear()
+
+    @contextlib.contextmanager
+    def turn() -> Iterator[None]:
+        call(slow, 7)  # another visitor has been before
+        yield
+
+    def unneeded() -> None:
+        raise AssertionError("computed again")
+
+    assert keep(slow, (7,), {}, unneeded, turn) is call(slow, 7)
+    assert calls == [(7,)]
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from ui.recipe import Recipe
 from ui.step import Step
 
 PHOTOS = [Photo(Image.new("RGB", (4, 4)), f"{name}.png", "upload", name) for name in "ab"]
+PICTURE = torch.zeros(8, 8, 3)
 calls: list[int] = []
 
 
-def look(size: int) -> Tensor:
+def look(_picture: Tensor, size: int) -> Tensor:
     calls.append(size)
     return torch.zeros(size, dtype=torch.uint8)
 
@@ -37,7 +38,7 @@ def step(monkeypatch: pytest.MonkeyPatch) -> Step:
 
 
 def test_each_photo_is_looked_at_once(step) -> None:
-    found = [step.once(photo, look, 5) for photo in [*PHOTOS, *PHOTOS]]
+    found = [step.once(photo, look, PICTURE, 5) for photo in [*PHOTOS, *PHOTOS]]
     assert calls == [5, 5]
     assert found[0] is found[2] is not found[1]
     assert step.recipe.functions() == [look]
@@ -46,17 +47,17 @@ def test_each_photo_is_looked_at_once(step) -> None:
 def test_many_small_results_are_kept(step) -> None:
     for _ in range(2):
         for size in range(100):
-            step.once(PHOTOS[0], look, size)
+            step.once(PHOTOS[0], look, PICTURE, size)
     assert len(calls) == 100
 
 
 def test_the_oldest_makes_room(step) -> None:
     for size in (4000, 5000, 4000, 3000, 4000, 5000):  # 3000 drives out 5000
-        step.once(PHOTOS[0], look, size)
+        step.once(PHOTOS[0], look, PICTURE, size)
     assert calls == [4000, 5000, 3000, 5000]
 
 
 def test_the_newest_is_kept_however_large_it_is(step) -> None:
     for size in (10, 50_000, 50_000):
-        step.once(PHOTOS[0], look, size)
+        step.once(PHOTOS[0], look, PICTURE, size)
     assert calls == [10, 50_000]
