@@ -286,10 +286,15 @@ height=tensor([...]))
         minima = minima.to(starts)
         nearest = torch.linalg.vector_norm(end[:, None] - minima, dim=2).nan_to_num(math.inf)
         nearest = nearest.argmin(dim=1)
-        near = torch.linalg.vector_norm(paths - minima[nearest], dim=2) <= tolerance
-        settled = since(near)
+        goals = minima[nearest]
+        settled = since(torch.stack([_near(points, goals, tolerance) for points in paths]))
         minimum = nearest.where(settled >= 0, -1)
     return Basins(minimum, settled, ~inside(end, window), heights(surface, end))
+
+
+def _near(points: Tensor, others: Tensor, distance: Number) -> Bool[Tensor, "n"]:
+    x, y = (points - others).square().unbind(1)
+    return x + y <= distance**2
 
 
 @dataclass(frozen=True)

@@ -479,8 +479,12 @@ def since(true: Bool[Tensor, "*batch rows n"]) -> Int[Tensor, "*batch n"]:
     >>> since(torch.tensor([[True, False], [False, True], [True, False]]))
     tensor([ 2, -1])
     """
-    count = true.flip(-2).long().cumprod(dim=-2).sum(dim=-2)
-    return torch.where(count > 0, true.shape[-2] - count, -1)
+    rows = true.shape[-2]
+    if not rows:
+        return torch.full_like(true.any(dim=-2), -1, dtype=torch.int64)
+    numbers = torch.arange(1, rows + 1, dtype=torch.int32, device=true.device)
+    begins = (numbers[:, None] * ~true).amax(dim=-2)  # after the last row that is false
+    return begins.where(begins < rows, -1).long()
 
 
 # ---------------------------------------------------------------- one descent, step by step

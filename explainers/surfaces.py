@@ -600,7 +600,8 @@ class Alignment:
         x, y = x.clamp(left, right) - left, y.clamp(bottom, top) - bottom
         column, row = _whole(x, across - 1), _whole(y, down - 1)
         index = (row * across + column).long().flatten()
-        factors = self.cells.flatten(2).index_select(2, index).to(x)
+        # Five times as fast as index_select along the last dimension.
+        factors = self.cells.reshape(16, -1).gather(1, index.expand(16, -1)).to(x)
         return factors.reshape(4, 4, *x.shape).transpose(0, 1), x - column, y - row
 
 
