@@ -546,8 +546,18 @@ def _follow(
     size = inputs.new_tensor([sizes[member] for member in order])
     random = [SCHEMES[networks[member][0]].distribution != "constant" for member in order]
     layers = _draw_layers(shapes, groups, generator, inputs)
-    forward, slopes = _forward(inputs, layers, size, ACTIVATIONS[activation], bins)
-    rows = forward | _back(top, layers, size, slopes, bins)
+    # Weights of one distribution differ in size alone: one network then tells of all.
+    alike = activation in _HOMOGENEOUS and not bins and bool((size >= 0).all())
+    sent = [[(1, weight) for _count, weight in layer] for layer in layers] if alike else layers
+    sent_size = None if alike else size
+    forward, slopes = _forward(inputs, sent, sent_size, ACTIVATIONS[activation], bins)
+    back = _back(top, sent, sent_size, slopes, bins)
+    if alike:
+        counts = [count for count, _weight in layers[0]]
+        forward = _sized(forward, counts, size)
+        upper = torch.cat([torch.ones_like(size[:, :1]), size.flip(1)[:, :-1]], dim=1)
+        back = _sized(back, counts, upper)
+    rows = _forward_told(forward, inputs) | _back_told(back)
     rows["weight_variance"] = size.square() * size.new_tensor(random)[:, None]
     fan_in = torch.tensor([fans(shape)[0] for shape in shapes], device=inputs.device)
     found = {name: _sorted(row, order) for name, row in rows.items()}
@@ -625,91 +635,130 @@ def _sorted(
 def _forward(
     inputs: Float[Tensor, "n d"],
     layers: Sequence[Layer],
-    sizes: Float[Tensor, "rows depth"],
+    sizes: Float[Tensor, "rows depth"] | None,
     activation: Activation,
     bins: int,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """What is told of every layer on the way forward, and the slopes for the way back."""
+    """What is seen of every layer on the way forward, and the slopes for the way back."""
     found, slopes = [], []
     for piece in _pieces(_activated(inputs, layers, sizes, activation)):
         slopes += [slope for *_others, slope in piece]
-        seen = piece if bins else [layer[:4] for layer in piece]
+        seen = piece if bins else [layer[:3] for layer in piece]
         found.append(_forward_numbers(*_together(seen), bins=bins))
-    numbers = _joined(found)
-    handed_on = numbers["activation_mean"].square() + numbers["activation_std"].square()
-    first = _mean(inputs.square()).expand(len(sizes), 1)
-    return numbers | {"input_square": torch.cat([first, handed_on[:, :-1]], dim=1)}, slopes
+    return _joined(found), slopes
 
 
 def _activated(
     inputs: Float[Tensor, "n d"],
     layers: Sequence[Layer],
-    sizes: Float[Tensor, "rows depth"],
+    sizes: Float[Tensor, "rows depth"] | None,
     activation: Activation,
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Of each layer the sums, the activations, which rows explode and fade, and the slopes."""
-    x, lost = inputs.expand(len(sizes), *inputs.shape), _nothing_lost(sizes)
-    for layer, size in zip(layers, sizes.T, strict=True):
-        y, beyond = _held(_products(x, layer), size)
-        lost = lost | beyond
+    """Of each layer the sums, the activations, how large the sums should be, and the slopes."""
+    x = _rows_of(inputs, layers)
+    for layer, size in zip(layers, _by_layer(sizes, layers), strict=True):
+        y, peak = _held(_products(x, layer), size)
         x, slope = activation.with_slope(y)
-        yield y, x, *lost, slope
+        yield y, x, peak, slope
 
 
 def _forward_numbers(
-    y: Tensor, x: Tensor, lost: Tensor, faded: Tensor, slope: Tensor | None = None, *, bins: int
+    y: Tensor, x: Tensor, peak: Tensor, slope: Tensor | None = None, *, bins: int
 ) -> dict[str, Tensor]:
     mean, std = _moments(x.flatten(2))
-    smallest = signal_limits(x.dtype)[0]
     numbers = {
-        "sum_variance": _told(_root_mean_square(y.flatten(2)).square(), lost, faded),
-        "activation_std": _told(std, lost, faded),
-        "activation_mean": _told(mean, lost, faded & (mean.abs() < smallest)),
+        "peak": peak,
+        "sum": _root_mean_square(y.flatten(2)),
+        "activation_std": std,
+        "activation_mean": mean,
     }
     if slope is not None:
         numbers["saturated"] = _mean(slope.abs().lt_(SATURATED))
         zeros = (x == 0).sum(dim=(2, 3))
-        numbers["activation_histogram"] = _histogram(x, zeros, lost, bins)
+        numbers["activation_histogram"] = _histogram(x, zeros, bins)
         numbers["zero_share"] = zeros / x[0, 0].numel()
     return numbers
+
+
+def _forward_told(seen: Mapping[str, Tensor], inputs: Float[Tensor, "n d"]) -> dict[str, Tensor]:
+    """What has exploded and what has faded told as such."""
+    numbers = dict(seen)
+    lost, faded = _gone(numbers.pop("peak"))
+    small = faded & (numbers["activation_mean"].abs() < signal_limits(inputs.dtype)[0])
+    numbers["sum_variance"] = _told(numbers.pop("sum").square(), lost, faded)
+    numbers["activation_std"] = _told(numbers["activation_std"], lost, faded)
+    numbers["activation_mean"] = _told(numbers["activation_mean"], lost, small)
+    if "activation_histogram" in numbers:
+        numbers["activation_histogram"].masked_fill_(lost[..., None], 0)
+    handed_on = numbers["activation_mean"].square() + numbers["activation_std"].square()
+    first = _mean(inputs.square()).expand(len(lost), 1)
+    return numbers | {"input_square": torch.cat([first, handed_on[:, :-1]], dim=1)}
 
 
 def _back(
     top: Float[Tensor, "n width"],
     layers: Sequence[Layer],
-    sizes: Float[Tensor, "rows depth"],
+    sizes: Float[Tensor, "rows depth"] | None,
     slopes: Sequence[Float[Tensor, "rows n width"]],
     bins: int,
 ) -> dict[str, Tensor]:
-    """What is told of every layer on the gradient's way down; the lowest layer comes first."""
+    """What is seen of every layer on the gradient's way down; the last layer comes first."""
     pieces = _pieces(_gradients(top, layers, sizes, slopes))
-    found = _joined([_gradient_numbers(*_together(piece), bins=bins) for piece in pieces])
-    return {name: numbers.flip(1) for name, numbers in found.items()}
+    return _joined([_gradient_numbers(*_together(piece), bins=bins) for piece in pieces])
 
 
 def _gradients(
     top: Float[Tensor, "n width"],
     layers: Sequence[Layer],
-    sizes: Float[Tensor, "rows depth"],
+    sizes: Float[Tensor, "rows depth"] | None,
     slopes: Sequence[Float[Tensor, "rows n width"]],
 ) -> Iterator[tuple[Tensor, ...]]:
-    """From the top down what each layer is given, and which rows explode and fade."""
-    gradient, lost = top.expand(len(sizes), *top.shape), _nothing_lost(sizes)
-    for layer, size, slope in reversed(list(zip(layers, sizes.T, slopes, strict=True))):
-        yield gradient, *lost
+    """From the top down what each layer is given, and how large it should be."""
+    gradient = _rows_of(top, layers)
+    peak = torch.ones_like(gradient[:, 0, 0])
+    steps = zip(layers, _by_layer(sizes, layers), slopes, strict=True)
+    for layer, size, slope in reversed(list(steps)):
+        yield gradient, peak
         transposed = [(count, weight.T) for count, weight in layer]
-        gradient, beyond = _held(_products(gradient * slope, transposed), size)
-        lost = lost | beyond
+        gradient, peak = _held(_products(gradient * slope, transposed), size)
 
 
-def _gradient_numbers(
-    gradient: Tensor, lost: Tensor, faded: Tensor, *, bins: int
-) -> dict[str, Tensor]:
-    numbers = {"gradient_std": _told(_moments(gradient.flatten(2))[1], lost, faded)}
+def _gradient_numbers(gradient: Tensor, peak: Tensor, *, bins: int) -> dict[str, Tensor]:
+    numbers = {"peak": peak, "gradient_std": _moments(gradient.flatten(2))[1]}
     if bins:
         zeros = (gradient == 0).sum(dim=(2, 3))
-        numbers["gradient_histogram"] = _histogram(gradient, zeros, lost, bins)
+        numbers["gradient_histogram"] = _histogram(gradient, zeros, bins)
     return numbers
+
+
+def _back_told(seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What has exploded and what has faded told as such; the lowest layer comes first."""
+    numbers = dict(seen)
+    lost, faded = _gone(numbers.pop("peak"))
+    numbers["gradient_std"] = _told(numbers["gradient_std"], lost, faded)
+    if "gradient_histogram" in numbers:
+        numbers["gradient_histogram"].masked_fill_(lost[..., None], 0)
+    return {name: values.flip(1) for name, values in numbers.items()}
+
+
+_HOMOGENEOUS = ("relu", "leaky_relu", "prelu")
+"""Activations with f(c x) = c f(x) for c ≥ 0.
+
+Larger weights make all that a layer hands on larger by the same factor, and nothing else.
+"""
+
+
+def _sized(
+    seen: Mapping[str, Float[Tensor, "groups depth"]],
+    counts: Sequence[int],
+    sizes: Float[Tensor, "rows depth"],
+) -> dict[str, Float[Tensor, "rows depth"]]:
+    """What networks with weights of these sizes show, by one for each group at a peak of 1."""
+    times = torch.tensor(counts, device=sizes.device)
+    rows = {name: values.repeat_interleave(times, dim=0) for name, values in seen.items()}
+    largest = 0.9 * math.log(torch.finfo(sizes.dtype).max)
+    peak = (sizes.log() + rows["peak"].log()).cumsum(dim=1).clamp(max=largest).exp()
+    return {name: values * peak for name, values in rows.items()} | {"peak": peak}
 
 
 _AT_ONCE = 1 << 17
@@ -743,24 +792,44 @@ def _told(values: Tensor, lost: Tensor, faded: Tensor) -> Tensor:
     return values.masked_fill(faded, 0).masked_fill(lost, math.inf)
 
 
-def _held(
-    x: Float[Tensor, "rows *rest"], size: Float[Tensor, "rows"]
-) -> tuple[Float[Tensor, "rows *rest"], Bool[Tensor, "2 rows"]]:
-    """Rows times their sizes, held within the limits of a signal; which were above, and below.
+def _rows_of(x: Float[Tensor, "n _"], layers: Sequence[Layer]) -> Float[Tensor, "rows n _"]:
+    """The same for every row."""
+    return x.expand(sum(count for count, _weight in layers[0]), *x.shape)
 
-    Both are one factor for a row: what it takes to get from its peak to that of the result.
+
+def _by_layer(
+    sizes: Float[Tensor, "rows depth"] | None, layers: Sequence[Layer]
+) -> Sequence[Float[Tensor, "rows"] | None]:
+    return [None] * len(layers) if sizes is None else list(sizes.T)
+
+
+def _held(
+    x: Float[Tensor, "rows *rest"], size: Float[Tensor, "rows"] | None
+) -> tuple[Float[Tensor, "rows *rest"], Float[Tensor, "rows"]]:
+    """Rows times their sizes, held within the limits of a signal; the peaks they should have.
+
+    Without sizes rows are brought to a peak of 1, and their own peaks returned. It is one factor
+    for a row: what it takes to get from its peak to that of the result.
     """
     smallest, largest = signal_limits(x.dtype)
     peak = x.abs().flatten(1).amax(dim=1)
-    wanted = peak * size.abs()
-    factor = (wanted.clamp(smallest, largest) / peak).where(wanted > 0, 0) * size.sign()
-    beyond = torch.stack([wanted > largest, (wanted > 0) & (wanted < smallest)])
-    return x * factor.reshape(-1, *[1] * (x.ndim - 1)), beyond
+    if size is None:
+        wanted, held = peak, torch.ones_like(peak)
+    else:
+        wanted = peak * size.abs()
+        held = wanted.clamp(smallest, largest) * size.sign()
+    factor = (held / peak).where(wanted > 0, 0)
+    return x * factor.reshape(-1, *[1] * (x.ndim - 1)), wanted
 
 
-def _nothing_lost(sizes: Float[Tensor, "rows depth"]) -> Bool[Tensor, "2 rows"]:
-    """For each row whether it has exploded, and whether it has faded."""
-    return torch.zeros_like(sizes[:, :1].T.expand(2, -1), dtype=torch.bool)
+def _gone(
+    peak: Float[Tensor, "rows depth"],
+) -> tuple[Bool[Tensor, "rows depth"], Bool[Tensor, "rows depth"]]:
+    """From where on rows have exploded, and from where on they have faded."""
+    smallest, largest = signal_limits(peak.dtype)
+    beyond = torch.stack([peak > largest, (peak > 0) & (peak < smallest)])
+    lost, faded = beyond.int().cumsum(dim=2) > 0
+    return lost, faded
 
 
 def _mean(x: Float[Tensor, "*rows n width"]) -> Float[Tensor, "*rows"]:
@@ -785,7 +854,6 @@ def _stacked(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def _histogram(
     x: Float[Tensor, "rows depth n width"],
     zeros: Int[Tensor, "rows depth"],
-    lost: Bool[Tensor, "rows depth"],
     bins: int,
 ) -> Int[Tensor, "rows depth bins"]:
     """Counts of what is not 0; what lies beyond the limit is put into the outermost bins."""
@@ -794,7 +862,7 @@ def _histogram(
     counts = torch.stack([layer.histc(bins, -limit, limit) for layer in layers])
     counts = counts.long().reshape(*zeros.shape, bins)
     counts[..., bins // 2] -= zeros
-    return counts.masked_fill(lost[..., None], 0)
+    return counts
 
 
 @dataclass(frozen=True)
@@ -1001,14 +1069,16 @@ def photo_maps(
     def batch(distribution: str, members: Sequence[int]) -> dict[str, Tensor]:
         x = image.expand(len(members), *image.shape[1:])
         factors = x.new_tensor([sizes[member] for member in members])
-        lost, seen = _nothing_lost(factors), {}
+        peaks, seen = [], {}
         for depth, (shape, size) in enumerate(zip(shapes, factors.T, strict=True), start=1):
             weight = _drawn(shape, distribution, generator, x.dtype).to(x.device)
             framed = functional.pad(x, (1, 1, 1, 1), mode="replicate")
-            y, beyond = _held(functional.conv2d(framed, weight), size)
-            x, lost = chosen.formula(y, **chosen.parameters), lost | beyond
+            y, peak = _held(functional.conv2d(framed, weight), size)
+            x = chosen.formula(y, **chosen.parameters)
+            peaks.append(peak)
             if depth in depths:
-                std = _told(_moments(x.flatten(1))[1], *lost)
+                lost, faded = (gone[:, -1] for gone in _gone(torch.stack(peaks, dim=1)))
+                std = _told(_moments(x.flatten(1))[1], lost, faded)
                 seen[depth] = {"maps": _most_varied(x), "std": std}
         return _stacked([seen[depth] for depth in depths])
 

@@ -332,6 +332,28 @@ class TestBatches:
             for name in Spread.__dataclass_fields__:
                 assert_close(getattr(together, name)[row], getattr(alone, name))
 
+    @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "prelu"])
+    def test_sizes_alone_tell_apart_what_explodes_and_what_fades(self, activation, dtype):
+        """Larger weights only enlarge these signals, so that one network is sent for all."""
+        inputs = random_inputs(4, 16, generator(), dtype)
+        together = compare_schemes(inputs, 90, activation, generator(2), 20)
+        for row, scheme in enumerate(SCHEMES):
+            alone = propagate(inputs, 90, scheme, activation, generator(2), 20)
+            for name in Spread.__dataclass_fields__:
+                assert_close(getattr(together, name)[row], getattr(alone, name), rtol=1e-4, atol=0)
+        assert together.activation_std[0].sum() == 0
+        assert together.activation_std.isinf().any() == (dtype == torch.float32)
+
+    @pytest.mark.parametrize("val", [0.1, -0.1])
+    def test_constant_weights_of_either_sign(self, val):
+        gains = torch.tensor([0.5, 1.0])
+        swept = sweep_gains(self.INPUTS, 5, "constant", "leaky_relu", generator(2), gains, val=val)
+        for row, times in enumerate(gains.tolist()):
+            seed = generator(2)
+            alone = propagate(self.INPUTS, 5, "constant", "leaky_relu", seed, val=val * times)
+            for name in ("activation_std", "activation_mean", "sum_variance", "gradient_std"):
+                assert_close(getattr(swept, name)[row], getattr(alone, name), rtol=1e-5, atol=0)
+
     def test_a_gain_multiplies_the_weights_of_any_scheme(self):
         gains = torch.tensor([0.02])
         swept = sweep_gains(self.INPUTS, 4, "normal", "relu", generator(2), gains)
