@@ -29,7 +29,7 @@ from ui.catalogue import CONCEPTS
 
 RESULTS = ROOT / "build" / "load.json"
 FIRST, WHOLE = "First views", "Whole pages"
-LIGHT, NETWORK = "Light changes", "Changes of a network's input"
+LIGHT, SWEEP, NETWORK = "Light changes", "Changes of a sweep", "Changes of a network's input"
 NETWORK_SHARE = 0.1
 PAUSE = 0.4  # seconds between two visitors who arrive
 
@@ -40,6 +40,12 @@ FED = {
     "softmax_temperature": ["photo"],
 }
 """What networks are given: by page the photo, or the keys of controls."""
+
+SWEPT = {"initialization": ["depth", "width"], "optimizers": ["condition", "times"]}
+"""Keys of controls that ask for all schemes, for 10,000 starts or for all rates anew.
+
+Each of these may take a second by itself, as a network may. They are not light.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Visitor:
         fed = FED.get(client.page, [])
         self._shows_photo = "photo" in fed
         self._fed = {f"{client.page}.{key}" for key in fed}
+        self._swept = {f"{client.page}.{key}" for key in SWEPT.get(client.page, [])}
 
     async def arrive(self) -> None:
         await self._timed(FIRST, self.client.open())
@@ -89,7 +96,9 @@ class Visitor:
             else:
                 await self._timed(NETWORK, self.client.change(sorted(feeding)[choice]), due)
         else:
-            await self._timed(LIGHT, self.client.change(self._random.choice(sorted(sliders))), due)
+            topic = self._random.choice(sorted(sliders))
+            kind = SWEEP if topic in self._swept else LIGHT
+            await self._timed(kind, self.client.change(topic), due)
 
     async def _change_photo(self) -> None:
         if await self._timed(WHOLE, self.client.open_chooser()):
@@ -140,7 +149,8 @@ def measures(visitors: Sequence[Visitor]) -> Iterator[Measure]:
     """What all of them saw together, then each page's light changes."""
     answers = [answer for visitor in visitors for answer in visitor.answers]
     clients = [visitor.client for visitor in visitors]
-    for kind, bound in {LIGHT: "≤ 500", NETWORK: "≤ 2000", WHOLE: "", FIRST: ""}.items():
+    bounds = {LIGHT: "≤ 500", SWEEP: "≤ 2000", NETWORK: "≤ 2000", WHOLE: "", FIRST: ""}
+    for kind, bound in bounds.items():
         yield from told(kind, [a for a in answers if a.kind == kind], bound)
     yield Measure("Lost", sum(answer.milliseconds is None for answer in answers), "", "≤ 0")
     yield Measure("Errors", sum(len(client.errors) for client in clients), "", "≤ 0")

@@ -29,8 +29,12 @@ R = TypeVar("R")
 SLOW = 0.005
 """Seconds of a processor's time; faster calls are repeated."""
 
-HEAVY = 0.05
-"""Seconds of a processor's time; slower calls wait in line with the networks. See `ui.queue`."""
+HEAVY = 0.1
+"""Seconds of a processor's time; slower calls wait in line with the networks. See `ui.queue`.
+
+It is what a light change may take: a visitor who waits behind networks for less would wait longer
+than it takes.
+"""
 
 MOST_BYTES = 8 * 2**20
 """Room for one session's results of slow calls; the oldest go first."""

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from bench.client import Client, packed_jpeg, photo
-from bench.load import FIRST, LIGHT, NETWORK, Answer, Visitor, measures, visit
+from bench.load import FIRST, LIGHT, NETWORK, SWEEP, SWEPT, Answer, Visitor, measures, visit
 from tools.browser import running_app
 from ui.live.channel import pack
 
@@ -30,7 +30,7 @@ def test_three_visitors_are_answered_and_see_their_own_photos(server) -> None:
         assert visitor.client.foreign_photos == 0
         kinds = Counter(answer.kind for answer in visitor.answers)
         assert kinds[FIRST] == 1
-        assert kinds[LIGHT] + kinds[NETWORK] >= 1
+        assert kinds[LIGHT] + kinds[SWEEP] + kinds[NETWORK] >= 1
         assert all(answer.milliseconds is not None for answer in visitor.answers)
 
 
@@ -42,6 +42,16 @@ def test_what_is_moved_reaches_the_page(server) -> None:
             return client.query
 
     assert "factor=" in asyncio.run(move())
+
+
+def test_what_is_swept_is_on_its_page(server) -> None:
+    async def keys(page: str) -> set[str]:
+        async with Client(server, page, 0) as client:
+            await client.open(patience=60)
+            return {topic for topic, control in client.controls.items() if control.slides}
+
+    for page, swept in SWEPT.items():
+        assert {f"{page}.{key}" for key in swept} <= asyncio.run(keys(page))
 
 
 def test_a_photo_of_somebody_else_is_noticed(server) -> None:
