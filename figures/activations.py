@@ -47,17 +47,18 @@ FORMULAS = {
     "tanh": r"\tanh x",
     "relu": r"\max(0, x)",
     "relu6": r"\min(\max(0, x), 6)",
-    "leaky_relu": r"\max(0, x) + {negative_slope} \min(0, x)",
-    "prelu": r"\max(0, x) + {weight} \min(0, x)",
-    "elu": r"x > 0:\; x,\quad x \le 0:\; {alpha}\,(e^x - 1)",
+    "leaky_relu": r"\max(0, x) + {negative_slope}\min(0, x)",
+    "prelu": r"\max(0, x) + {weight}\min(0, x)",
+    "elu": r"x > 0:\; x,\quad x \le 0:\; {alpha}(e^x - 1)",
     "selu": r"1.0507 \cdot \text{ELU}_{1.6733}(x)",
-    "swish": r"x\,\sigma({beta} \cdot x)",
+    "swish": r"x\,\sigma({beta}x)",
     "hard_swish": r"x \cdot \text{ReLU6}(x + 3) / 6",
     "mish": r"x \tanh(\ln(1 + e^x))",
     "gelu": r"x\,\Phi(x)",
     "gelu_tanh": r"\tfrac{x}{2}(1 + \tanh(\sqrt{2/\pi}\,(x + 0.0447 x^3)))",
-    "softplus": r"\tfrac{1}{{beta}} \ln(1 + e^{{beta}\,x})",
+    "softplus": r"{1/beta}\ln(1 + e^{{beta}x})",
 }
+"""As LaTeX; a place `{p}` is for the factor p, `{1/p}` for the factor 1/p."""
 BLUE, ORANGE, GREEN, PINK, SKY, RED, _YELLOW = CATEGORIES
 # Relatives share a colour; the second of them is dashed.
 _LOOKS = {
@@ -78,11 +79,12 @@ _LOOKS = {
 }
 NETWORKS = {"ReLU": BLUE, "Leaky ReLU": ORANGE}
 _QUIET = {"showlegend": False, "hoverinfo": "skip"}
+_ROUND = {"simplify": False}  # Plotly leaves out points until a curve looks like a polygon
 
 
 def _line(name: str, x: Any, y: Any, **more: Any) -> dict[str, Any]:
     colour, dash = _LOOKS[name]
-    line = {"color": colour, "dash": dash, "width": 2.5}
+    line = {"color": colour, "dash": dash, "width": 2.5, **_ROUND}
     return {
         "type": "scatter",
         "mode": "lines",
@@ -172,13 +174,28 @@ def profile_table(
 def formula(name: str, parameters: Mapping[str, float]) -> str:
     r"""The formula of an activation with its parameters' numbers, as LaTeX.
 
-    >>> formula("swish", {"beta": 2.0})
-    'x\\,\\sigma(2 \\cdot x)'
+    >>> formula("swish", {"beta": 2.0}), formula("swish", {"beta": 1.0})
+    ('x\\,\\sigma(2\\,x)', 'x\\,\\sigma(x)')
     """
     text = FORMULAS[name]
     for parameter, value in parameters.items():
-        text = text.replace(f"{{{parameter}}}", f"{value:.3g}")
-    return text
+        factor = "" if value == 1 else rf"{value:.3g}\,"
+        inverse = "" if value == 1 else rf"\tfrac{{1}}{{{value:.3g}}}\,"
+        text = text.replace(f"{{1/{parameter}}}", inverse).replace(f"{{{parameter}}}", factor)
+    return text.replace("+ -", "- ")
+
+
+def steepest(profiles: Mapping[str, Profile], translate: Translate) -> str:
+    """The names of the steepest activations.
+
+    >>> from explainers.activations import profile
+    >>> steepest({name: profile(name) for name in ("sigmoid", "tanh", "relu")}, str)
+    'tanh, ReLU'
+    """
+    most = max(profile.steepest for profile in profiles.values())
+    return translate(", ").join(
+        NAMES[name] for name, profile in profiles.items() if profile.steepest == most
+    )
 
 
 # ---------------------------------------------------------------- a signal
@@ -210,8 +227,9 @@ def signal(
     x, share = curve.x.numpy(), out.share.numpy()
     flat = np.abs(curve.slope.numpy()) < SATURATED
     centres = low + (np.arange(len(share)) + 0.5) * (high - low) / len(share)
-    in_use = {"type": "scatter", "mode": "lines", "line": {"color": CHOSEN, "width": 3}}
-    saturated = {**in_use, "line": {"color": NEGATIVE, "width": 5}, "name": _("saturated")}
+    in_use = {"type": "scatter", "mode": "lines", "line": {"color": CHOSEN, "width": 3, **_ROUND}}
+    thick = {"color": NEGATIVE, "width": 5, **_ROUND}
+    saturated = {**in_use, "line": thick, "name": _("saturated")}
     value = curve.value.numpy()
     traces = [
         {
@@ -415,7 +433,7 @@ def chains(found: Mapping[str, Chain], at: int, limit: float, _: Translate) -> F
 
 
 def _positive(sizes: np.ndarray) -> np.ndarray:
-    return np.where(sizes > 1e-37, sizes, np.nan)
+    return np.where(sizes > 0, sizes, np.nan)
 
 
 def passed_on(found: Mapping[str, Chain], translate: Translate) -> list[str]:
@@ -482,7 +500,8 @@ def units(state: DyingState, _: Translate) -> Figure:
             "colorscale": _UNIT_COLOURS[name],
             "xgap": 2,
             "ygap": 2,
-            "showscale": False,
+            "showscale": axis == "y",  # one for both
+            "colorbar": {"thickness": 8, "tickformat": ".0%", "nticks": 3, "outlinewidth": 0},
             "hovertemplate": _("layer {layer}, unit {unit}: on for {share} of the inputs").format(
                 layer="%{y}", unit="%{x}", share="%{z:.0%}"
             )

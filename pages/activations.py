@@ -59,10 +59,10 @@ def curves(step):
     found = {name: step.run(explain.curve, name, -5, 5, 401, **parameters[name]) for name in shown}
     told = {name: step.run(explain.profile, name, **parameters[name]) for name in shown}
     step.figure(figures.curves(found, _), key="curves_figure")
-    steepest = max(told, key=lambda name: told[name].steepest)
-    step.says(name=figures.NAMES[steepest], slope=readable(told[steepest].steepest))
+    steepest = max(profile.steepest for profile in told.values())
+    step.says(names=figures.steepest(told, _), slope=readable(steepest))
     step.table(figures.profile_table(told, parameters, _), place=step.canvas)
-    step.fact(steepest_shown=told[steepest].steepest)
+    step.fact(steepest_shown=steepest)
     values = {name: curve.value for name, curve in found.items()}
     slopes = {f"{name}_slope": curve.slope for name, curve in found.items()}
     step.data(x=found[shown[0]].x, **values, **slopes)
@@ -122,7 +122,7 @@ def picture(step):
             side.markdown(f"**{title}** {told.get(name, '')}")
             layers = figures.response_layers(before, afters.get(name), limit, _)
             step.stage(photo, layers, key=f"stage_{name}", place=side)
-    step.says(limit=readable(limit, digits=2))
+    step.says(limit=readable(limit))
     step.fact(picture_zero=max(zeros.values()))
     step.data(before=before, **afters)
 
@@ -137,7 +137,7 @@ def vanishing(step):
     start = step.live_slider(_("Signal at the start"), starts, 1.0, key="start")
     gain = step.live_slider(_("Weight of every unit"), gains, 1.0, key="weight")
     step.reset()
-    begin = torch.tensor([start])
+    begin = torch.tensor([start], dtype=torch.float64)  # in float32 50 slopes may come to 0
     found = {
         name: step.run(explain.gradient_chain, name, DEPTHS[-1], begin, gain) for name in shown
     }
@@ -156,7 +156,7 @@ def vanishing(step):
 def dead(step):
     step.presets({_("A good rate"): {"rate": 0.01}, _("Far too high"): {"rate": 0.5}})
     rate = step.live_slider(_("Learning rate"), RATES, 0.5, key="rate")
-    slopes = positions(0.0, 0.5, 0.01)
+    slopes = positions(0.01, 0.5, 0.01)
     slope = step.live_slider(_("Slope of leaky ReLU"), slopes, 0.1, key="leak")
     seed = step.number(_("Seed"), 1, 0, 999, key="seed")
     target = step.run(explain.wave)

@@ -39,6 +39,7 @@ from figures.activations import (
     response_layers,
     shared_limit,
     signal,
+    steepest,
     training_numbers,
     units,
     update_axis,
@@ -85,9 +86,12 @@ def test_curves_stand_above_their_slopes_and_tell_both():
     ("name", "parameters", "latex"),
     [
         ("relu", {}, r"\max(0, x)"),
-        ("swish", {"beta": 0.5}, r"x\,\sigma(0.5 \cdot x)"),
-        ("softplus", {"beta": 2.0}, r"\tfrac{1}{2} \ln(1 + e^{2\,x})"),
-        ("leaky_relu", {"negative_slope": 0.01}, r"\max(0, x) + 0.01 \min(0, x)"),
+        ("swish", {"beta": 0.5}, r"x\,\sigma(0.5\,x)"),
+        ("softplus", {"beta": 2.0}, r"\tfrac{1}{2}\,\ln(1 + e^{2\,x})"),
+        ("softplus", {"beta": 1.0}, r"\ln(1 + e^{x})"),
+        ("elu", {"alpha": 1.0}, r"x > 0:\; x,\quad x \le 0:\; (e^x - 1)"),
+        ("leaky_relu", {"negative_slope": 0.01}, r"\max(0, x) + 0.01\,\min(0, x)"),
+        ("prelu", {"weight": -0.5}, r"\max(0, x) - 0.5\,\min(0, x)"),
     ],
 )
 def test_formulas_hold_their_numbers(name, parameters, latex):
@@ -109,7 +113,14 @@ def test_curves_lie_within_their_axes(name, parameters):
 def test_no_formula_keeps_a_place_without_a_number():
     for name, activation in ACTIVATIONS.items():
         written = formula(name, activation.parameters)
-        assert not any(f"{{{parameter}}}" in written for parameter in activation.parameters)
+        assert not any(f"{parameter}}}" in written for parameter in activation.parameters)
+
+
+def test_of_equally_steep_ones_all_are_named():
+    profiles = {name: profile(name) for name in ("sigmoid", "tanh", "relu", "leaky_relu")}
+    assert steepest(profiles, str) == "tanh, ReLU, Leaky ReLU"
+    profiles["prelu"] = profile("prelu", weight=1.5)
+    assert steepest(profiles, str) == "PReLU"
 
 
 def test_the_table_has_a_row_for_each_activation():
@@ -273,6 +284,7 @@ def test_units_show_how_many_inputs_switch_them_on(states):
     assert relu.z.shape == (LAYERS, WIDTH)
     assert relu.colorscale[0][1] == NEGATIVE
     assert leaky.colorscale[0][1] != NEGATIVE
+    assert (relu.showscale, leaky.showscale) == (True, False)
 
 
 def test_history_counts_the_dead_and_marks_the_update(states):

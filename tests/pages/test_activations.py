@@ -8,7 +8,8 @@ import torch
 
 from explainers.activations import ACTIVATIONS, first_layer_response
 from explainers.models import mobilenet_v2
-from tests.pages.conftest import complaints, facts
+from figures.words import readable
+from tests.pages.conftest import complaints, facts, pieces
 from ui.language import LANGUAGES
 from ui.live.training import _RUNS, live_training
 from ui.samples import SAMPLES, sample
@@ -87,6 +88,16 @@ def test_how_many_let_the_gradient_through(open_concept):
         assert facts(open_concept(depth=depth), PAGE)["passing"] == passing
     blocked = facts(open_concept(depth="1", start="-1.0", chains="relu"), PAGE)
     assert blocked["passing"] == 0
+
+
+def test_a_gradient_is_told_however_small_it_gets(open_concept):
+    app = open_concept(chains="tanh", start="3.0", weight="3.0")
+    x, gradient = 3.0, 1.0
+    for _unit in range(50):
+        x, gradient = math.tanh(3 * x), gradient * 3 / math.cosh(3 * x) ** 2
+    (through,) = pieces(app, "sentence")[3]["places"]["through"]
+    assert through["values"][50] == f"tanh **{readable(gradient)}**"
+    assert 0 < gradient < 1e-70
 
 
 # ---------------------------------------------------------------- training
