@@ -61,7 +61,8 @@ def growth(layers: Sequence[Layer], fields: Sequence[Field], translate: Translat
     _ = translate
     sizes = np.array([field.size for field in fields])
     strides = np.array([field.stride for field in fields])
-    steps = [2**n for n in range(math.ceil(math.log2(strides.max())) + 1)]
+    doublings = math.ceil(math.log2(strides.max()))
+    steps = [2**n for n in range(0, doublings + 1, 1 + doublings // 8)]
     bars = {
         "type": "bar",
         "x": np.arange(1, len(layers) + 1),
@@ -73,7 +74,7 @@ def growth(layers: Sequence[Layer], fields: Sequence[Field], translate: Translat
         "marker": {
             "color": np.log2(strides),
             "cmin": 0,
-            "cmax": math.log2(steps[-1]) or 1,
+            "cmax": doublings or 1,
             "colorscale": MAGNITUDE,
             "line": {"width": 0},
             "colorbar": _bar(_("Pixels from unit to unit"))
@@ -82,12 +83,13 @@ def growth(layers: Sequence[Layer], fields: Sequence[Field], translate: Translat
         "hovertemplate": _("%{text}: %{y} px, units %{customdata[0]} px apart") + "<extra></extra>",
     }
     half = float(sizes.max()) / 2 * 1.05
+    ticks = {"tick0": 1, "dtick": 1} if len(layers) <= 10 else {}
     return figure(
         _("Layer"),
         _("Pixels from the middle of the field"),
         [bars],
         height=330,
-        xaxis=_titled(_("Layer")) | {"range": [0.4, len(layers) + 0.6], "showgrid": False},
+        xaxis=_titled(_("Layer")) | ticks | {"range": [0.4, len(layers) + 0.6], "showgrid": False},
         yaxis={"range": [-half, half]},
     )
 
@@ -105,7 +107,8 @@ def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> Figur
     _ = translate
     reach = max(len(counts) for _title, counts in panels) / 2 + 0.5
     most = max(float(counts.max()) for _title, counts in panels)
-    steps = [step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500) if step <= most]
+    steps = [step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500) if step < 0.8 * most]
+    steps.append(round(most))
     traces, notes, axes = [], [], {}
     for place, (title, counts) in enumerate(panels):
         number = str(place + 1) if place else ""
@@ -130,9 +133,10 @@ def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> Figur
         axes[f"xaxis{number}"] = shared | {
             "domain": [place / len(panels), (place + 0.92) / len(panels)],
             "anchor": f"y{number}",
-            **_titled(_("Pixels from the middle")),
+            **_titled(_("Pixels from the middle"), font={"size": 12}),  # two fit into 390 pixels
         }
-        axes[f"yaxis{number}"] = shared | {"anchor": f"x{number}", "scaleanchor": f"x{number}"}
+        upright = _below_the_bar(reach) | {"scaleanchor": f"x{number}"}
+        axes[f"yaxis{number}"] = upright | {"anchor": f"x{number}"}
         at = {"x": 0, "y": reach, "xref": f"x{number}", "yref": f"y{number}"}
         notes.append({"text": title, **at, "yanchor": "bottom", "showarrow": False})
     bar = _bar(_("Paths")) | {
@@ -148,6 +152,8 @@ def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> Figur
 def gradient_map(gradient: Tensor, effective: float, widest: int, translate: Translate) -> Figure:
     """The gradient's size around the unit, in the theoretical field, with the effective one.
 
+    The last mark is a circle around the effective field; a white one behind it sets it off.
+
     Args:
         gradient: `[size, size]`.
         effective: size of the effective field in pixels, drawn as a disc of the same area.
@@ -155,7 +161,7 @@ def gradient_map(gradient: Tensor, effective: float, widest: int, translate: Tra
 
     >>> import torch
     >>> len(gradient_map(torch.ones(3, 3), 2.0, 9, str).layout.shapes)
-    2
+    3
     """
     _ = translate
     half, reach = len(gradient) / 2, widest / 2 + 1
@@ -174,7 +180,8 @@ def gradient_map(gradient: Tensor, effective: float, widest: int, translate: Tra
     }
     marks = [
         _outline("rect", half, THEORETICAL),
-        _outline("circle", radius, "#FFFFFF"),
+        _outline("circle", radius, "#FFFFFF", width=5),
+        _outline("circle", radius, EFFECTIVE),
     ]
     return figure(
         _("Pixels from the middle"),
@@ -182,7 +189,7 @@ def gradient_map(gradient: Tensor, effective: float, widest: int, translate: Tra
         [heat],
         height=520,
         xaxis=_titled(_("Pixels from the middle")) | _around(reach),
-        yaxis=_around(reach) | {"scaleanchor": "x"},
+        yaxis=_below_the_bar(reach) | {"scaleanchor": "x"},
         marks=marks,
     )
 
@@ -233,15 +240,20 @@ def depth_law(sweep: DepthSweep, depth: int, translate: Translate) -> Figure:
     )
 
 
-def _titled(title: str) -> dict[str, Any]:
+def _titled(title: str, **look: Any) -> dict[str, Any]:
     """An axis whose title keeps clear of its labels: a bar above lets Plotly misplace it."""
-    return {"title": {"text": title, "standoff": 26}}
+    return {"title": {"text": title, "standoff": 26, **look}}
 
 
 def _around(reach: float) -> dict[str, Any]:
     """A square axis around the middle."""
     shown = {"range": [-reach, reach], "constrain": "domain"}
     return shown | {"zeroline": False, "showgrid": False}
+
+
+def _below_the_bar(reach: float) -> dict[str, Any]:
+    """The same for the upright axis: on a narrow screen the room that is left stays below."""
+    return _around(reach) | {"constraintoward": "top"}
 
 
 def _bar(title: str) -> dict[str, Any]:
@@ -255,9 +267,9 @@ def _line(colour: str) -> dict[str, Any]:
     return {"color": colour, "width": 3}
 
 
-def _outline(kind: str, half: float, colour: str) -> dict[str, Any]:
+def _outline(kind: str, half: float, colour: str, width: float = 2) -> dict[str, Any]:
     ends = {"x0": -half, "x1": half, "y0": -half, "y1": half}
-    return {"type": kind, **ends, "line": {"color": colour, "width": 2}}
+    return {"type": kind, **ends, "line": {"color": colour, "width": width}}
 
 
 # ---------------------------------------------------------------- layers of the stage
@@ -344,11 +356,12 @@ def network_layers(
     label, look = _("Gradient, share of the largest"), {"hover": False}
     edge = (crop[0], crop[3], *crop[2:])  # has its label at the bottom, far from the other one
     read = {"labels": ["", _("read by the network")], "dashed": True}
+    # In one layer, where a label that would lie on another one is left out.
+    fields = {"category": [0, 1], "labels": [_("theoretical"), _("effective")], "width": 2.5}
     return [
         HeatMap("gradient", shown, 0, 1, "magma", label, opacity=0.9, extent=crop),
         Boxes("read", [crop, edge], ("#FFFFFF",), **read, **look),
-        Boxes("theoretical", [theoretical], (THEORETICAL,), labels=[_("theoretical")], **look),
-        Boxes("effective", [disc], (EFFECTIVE,), labels=[_("effective")], width=2.5, **look),
+        Boxes("fields", [theoretical, disc], (THEORETICAL, EFFECTIVE), **fields, **look),
     ]
 
 

@@ -191,7 +191,8 @@ def aspp(step):
     branches = [Layer(3, dilation=rate) for rate in rates]
     hint = _("Point at a cell to see which cells the branches read. Click to pin it.")
     (taps,) = shown = figures.branch_layers(branches, stride, rows, columns, hint)
-    seen = step.stage(photo, shown, margin=0.3)
+    beyond = max(rates[-1] * stride / side - 0.5 for side in size)  # around the middle cell
+    seen = step.stage(photo, shown, margin=min(max(beyond + 0.1, 0.3), 1))
     row, column = divmod(taps.cell if seen.cell is None else seen.cell, columns)
     cells = (rows, columns)
     inside = sum(step.run(explain.count_inside, one, cells, row, column) for one in branches)

@@ -75,9 +75,9 @@ def test_rows_are_moved_removed_and_added(concept):
     concept.says("214 × 214")  # the second convolution now reads units 2 pixels apart
     assert concept.stack().startswith("3p1_2s2_3p1_3p1_")
     concept.click("drop", 1)
-    concept.says("After 17 layers")
+    concept.says("After layer 17")
     concept.page.get_by_role("button", name="Add a layer").click()
-    concept.says("After 18 layers")
+    concept.says("After layer 18")
     assert concept.stack().endswith("_2s2_2s2")
 
 

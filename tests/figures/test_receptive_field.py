@@ -71,6 +71,32 @@ def test_growth_of_one_layer(layers):
     assert r"\mathbf" in growth_formula(layers, receptive_fields(layers))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_layers_are_counted_in_whole_numbers(count):
+    layers = [Layer(3)] * count
+    axis = growth(layers, receptive_fields(layers), str).layout.xaxis
+    assert (axis.tick0, axis.dtick) == (1, 1)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 8])
+def test_the_bar_of_distances_has_room_for_its_numbers(stride):
+    layers = [Layer(3, stride=stride)] * 4
+    bars = growth(layers, receptive_fields(layers), str).data[0]
+    numbers = [int(text) for text in bars.marker.colorbar.ticktext]
+    assert len(numbers) <= 9
+    assert [2**at for at in bars.marker.colorbar.tickvals] == numbers
+    assert bars.marker.cmin == 0
+    assert max(bars.marker.color) <= bars.marker.cmax
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 9, 49])
+def test_the_bar_of_paths_ends_at_the_largest_count(most):
+    bar = touches([("1", torch.tensor([[1, most]]))], str).layout.coloraxis.colorbar
+    assert bar.ticktext[-1] == str(most)
+    assert len(set(bar.ticktext)) == len(bar.ticktext)
+    assert np.allclose(bar.tickvals, [math.log(int(text)) for text in bar.ticktext])
+
+
 def test_touches_leave_holes_empty_and_share_one_scale():
     panels = [
         (name, touch_map(touch_counts(PRESETS[name]))) for name in ("gridding_2_2_2", "hdc_1_2_5")
@@ -94,10 +120,12 @@ def test_the_gradient_lies_in_the_theoretical_field():
     gradient = torch.zeros(5, 5)
     gradient[2, 2] = 4
     drawn = gradient_map(gradient, math.sqrt(math.pi), 9, str)
-    heat, (box, disc) = drawn.data[0], drawn.layout.shapes
+    heat, (box, halo, disc) = drawn.data[0], drawn.layout.shapes
     assert np.array(heat.z).max() == 1
     assert (heat.x0, box.x0, box.x1) == (-2, -2.5, 2.5)
-    assert disc.x1 == pytest.approx(1)  # a disc of area π
+    assert disc.x1 == halo.x1 == pytest.approx(1)  # a disc of area π
+    assert disc.line.color == EFFECTIVE
+    assert halo.line.width > disc.line.width  # seen on the map and beside it
     assert drawn.layout.xaxis.range == (-5.5, 5.5)
 
 
@@ -155,15 +183,14 @@ def test_the_network_draws_what_counts_over_what_it_reads():
     crop = (100.0, 20.0, 548.0, 468.0)  # two photo pixels for one of the network's
     layers = network_layers(gradient, crop, (100, 90, 120, 110), 10.0, str)
     encodable(layers)
-    heat, read, theoretical, effective = layers
+    heat, read, fields = layers
     assert isinstance(heat, HeatMap)
     assert heat.extent == crop
     assert np.isfinite(heat.values).sum() == 2
     assert list(read.boxes) == [crop, (crop[0], crop[3], crop[2], crop[3])]
     assert read.labels == ["", "read by the network"]
-    assert theoretical.boxes == [[300, 200, 340, 240]]
-    assert effective.boxes == [[310, 210, 330, 230]]
-    assert (theoretical.palette, effective.palette) == ((THEORETICAL,), (EFFECTIVE,))
+    assert fields.boxes == [[300, 200, 340, 240], [310, 210, 330, 230]]
+    assert [fields.palette[which] for which in fields.category] == [THEORETICAL, EFFECTIVE]
 
 
 def test_a_network_without_gradient_can_be_drawn():

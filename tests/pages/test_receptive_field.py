@@ -1,8 +1,11 @@
 """Receptive fields: numbers on screen, the table in links, presets, nothing to show, questions."""
 
 import io
+import itertools
 import json
 import math
+import re
+from collections import Counter
 
 import pytest
 from PIL import Image
@@ -145,6 +148,16 @@ def test_holes(open_concept, rates, untouched, gap):
     assert (shown["untouched"], shown["gap"]) == (untouched, gap)
 
 
+@pytest.mark.parametrize("rates", [(1, 2, 5), (2, 4, 8), (2, 2, 2)])
+@pytest.mark.parametrize(("lang", "word"), [("en", "busiest"), ("zh", "最常用")])
+def test_the_paths_told_are_those_of_the_pixel_told(open_concept, rates, lang, word):
+    """1-2-5 and 2-4-8 lead to the pixel in the middle on one path, to others on more."""
+    ends = (a + b + c for a, b, c in itertools.product(*((-r, 0, r) for r in rates)))
+    most = max(Counter(ends).values()) ** 2
+    query = {f"r{n}": str(rate) for n, rate in enumerate(rates, 1)}
+    assert re.search(rf"{word}\D*\*\*{most}\*\*", said(open_concept(lang, **query)))
+
+
 def test_the_effective_field_is_smaller_and_grows_more_slowly(open_concept):
     few, many = (facts(open_concept(depth=depth), PAGE) for depth in ("6", "24"))
     assert (few["theoretical_side"], many["theoretical_side"]) == (13, 49)
@@ -170,7 +183,7 @@ def test_sentence_circle_and_law_have_one_size_for_one_network(open_concept, cha
     app = open_concept(depth="18", turn=turn)
     size = facts(app, PAGE)["effective_side"]
     assert f"**{size:.1f} × {size:.1f}**" in said(app)
-    _, circle = charts["gradient"].layout.shapes
+    circle = charts["gradient"].layout.shapes[-1]
     assert math.pi * circle.x1**2 == pytest.approx(size**2)
     _, _, points = charts["law"].data
     assert points.y[list(points.x).index(18)] == pytest.approx(size)
