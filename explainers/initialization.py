@@ -1067,20 +1067,26 @@ def photo_maps(
     image, chosen = _standardized(shrunk(photo, side)), ACTIVATIONS[activation]
 
     def batch(distribution: str, members: Sequence[int]) -> dict[str, Tensor]:
-        x = image.expand(len(members), *image.shape[1:])
-        factors = x.new_tensor([sizes[member] for member in members])
-        peaks, seen = [], {}
+        factors = image.new_tensor([sizes[member] for member in members])
+        alike = activation in _HOMOGENEOUS
+        x = image.expand(1 if alike else len(members), *image.shape[1:])
+        seen, maps = [], {}
         for depth, (shape, size) in enumerate(zip(shapes, factors.T, strict=True), start=1):
             weight = _drawn(shape, distribution, generator, x.dtype).to(x.device)
             framed = functional.pad(x, (1, 1, 1, 1), mode="replicate")
-            y, peak = _held(functional.conv2d(framed, weight), size)
+            y, peak = _held(functional.conv2d(framed, weight), None if alike else size)
             x = chosen.formula(y, **chosen.parameters)
-            peaks.append(peak)
+            seen.append({"peak": peak, "std": _moments(x.flatten(1))[1]})
             if depth in depths:
-                lost, faded = (gone[:, -1] for gone in _gone(torch.stack(peaks, dim=1)))
-                std = _told(_moments(x.flatten(1))[1], lost, faded)
-                seen[depth] = {"maps": _most_varied(x), "std": std}
-        return _stacked([seen[depth] for depth in depths])
+                maps[depth] = _most_varied(x)
+        numbers, wanted = _stacked(seen), [depth - 1 for depth in depths]
+        shown = torch.stack([maps[depth] for depth in depths], dim=1)
+        if alike:
+            numbers = _sized(numbers, [len(members)], factors)
+            peak = numbers["peak"].clamp(max=signal_limits(x.dtype)[1])
+            shown = shown * peak[:, wanted, None, None]
+        std = _told(numbers["std"], *_gone(numbers["peak"]))[:, wanted]
+        return {"maps": shown, "std": std}
 
     return PhotoMaps(**_in_batches(schemes, generator, batch))
 
