@@ -196,11 +196,17 @@ def spread_curves(spread: Spread, schemes: Sequence[str], translate: Translate) 
         _("Activations, σ"),
         traces,
         height=560,
-        xaxis={"anchor": "y2", "range": [1, max(2, len(layers))]},
+        xaxis={"anchor": "y2", **_layer_axis(len(layers))},
         yaxis={**_SIZES, "domain": [0.53, 1]},
         marks=marks,
         yaxis2=lower,
     )
+
+
+def _layer_axis(depth: int) -> dict[str, Any]:
+    """From the first layer to the last, with room around a single one."""
+    whole = {"dtick": 1} if depth < 10 else {}
+    return {"range": [1, depth] if depth > 1 else [0.5, 1.5], **whole}
 
 
 _SIZES: dict[str, Any] = {
@@ -221,15 +227,23 @@ def drawable(std: Tensor) -> np.ndarray:
     return np.clip(std.double().numpy(), LOWEST, HIGHEST)
 
 
+def by_layer(backward: Fate, depth: int) -> Fate:
+    """Where gradients are lost, by the numbers of the layers: `Fate` counts along their way.
+
+    >>> from torch import tensor
+    >>> by_layer(Fate(tensor([1, 0]), tensor([0, 3])), depth=50)
+    Fate(died=tensor([50,  0]), exploded=tensor([ 0, 48]))
+    """
+    died, exploded = (
+        (depth + 1 - way).where(way > 0, 0) for way in (backward.died, backward.exploded)
+    )
+    return Fate(died, exploded)
+
+
 def fate_table(
     forward: Fate, backward: Fate, schemes: Sequence[str], translate: Translate
 ) -> dict[str, list[str]]:
-    """What becomes of the signal and of the gradient under each scheme.
-
-    Args:
-        forward: counted from the first layer on.
-        backward: counted from the last layer on.
-    """
+    """What becomes of the signal and of the gradient under each scheme, and at which layer."""
     _ = translate
     names = scheme_names(_)
 
@@ -250,10 +264,7 @@ def fate_table(
 def fate_sentences(
     forward: Fate, backward: Fate, schemes: Sequence[str], translate: Translate
 ) -> str:
-    """Where signal and gradient are lost, and under which schemes.
-
-    Args:
-        forward, backward: as for `fate_table`.
+    """At which layers signal and gradient are lost, and under which schemes.
 
     >>> from torch import tensor
     >>> signal, gradient = Fate(tensor([3, 3]), tensor([0, 0])), Fate(*[tensor([0, 0])] * 2)
@@ -288,8 +299,13 @@ def _where(layers: Tensor, schemes: Sequence[str], _: Translate) -> str:
 # ---------------------------------------------------------------- the gain
 
 
-def gain_layers(spread: Spread, at: int, translate: Translate) -> Figure:
-    """Spread against layer at one gain; traces 0 and 1 have `y` to follow a slider."""
+def gain_layers(spread: Spread, at: int, layer: int, translate: Translate) -> Figure:
+    """Spread against layer at one gain; traces 0 and 1 have `y` to follow a slider.
+
+    Args:
+        at: index of the gain.
+        layer: the one that is marked. Trace 2, the mark, has `x` to follow a slider.
+    """
     _ = translate
     forward, backward = gain_rows(spread)
     layers = np.arange(1, forward.shape[1] + 1)
@@ -306,13 +322,14 @@ def gain_layers(spread: Spread, at: int, translate: Translate) -> Figure:
         }
         for name, rows, colour in pairs
     ]
+    traces.append(_here(layer))
     marks = [horizontal(edge, IGNORED) for edge in (DEAD, EXPLODED)]
     return figure(
         _("Layer"),
         _("Standard deviation σ"),
         traces,
         height=340,
-        xaxis={"range": [1, max(2, len(layers))]},
+        xaxis=_layer_axis(len(layers)),
         yaxis=_SIZES,
         marks=marks,
     )
@@ -343,18 +360,9 @@ def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Transl
         }
         for name, y, colour in ends
     ]
-    here = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [gains[at]] * 2,
-        "y": [LOWEST, HIGHEST],
-        "line": {"color": POSITIVE, "width": 2, "dash": "dot"},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
     ticks = [0.1, 0.2, 0.5, 1, 2, 5]
     across = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
-    traces.append(here)
+    traces.append(_here(gains[at]))
     return figure(
         _("Gain (weights ×)"),
         _("Standard deviation σ"),
@@ -363,6 +371,19 @@ def gain_ends(spread: Spread, gains: Sequence[float], at: int, translate: Transl
         xaxis={**across, "range": np.log10([min(gains), max(gains)]).tolist()},
         yaxis=_SIZES,
     )
+
+
+def _here(x: float) -> dict[str, Any]:
+    """A line from bottom to top, where a slider stands."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [x, x],
+        "y": [LOWEST, HIGHEST],
+        "line": {"color": POSITIVE, "width": 2, "dash": "dot"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, np.ndarray]:
@@ -397,6 +418,7 @@ def photo_tiles(
     depths: Sequence[int],
     alike: bool,
     translate: Translate,
+    bar: bool = False,
 ) -> Figure:
     """Maps in a grid: one row for each scheme, one column for each depth, the spread above each.
 
@@ -404,10 +426,11 @@ def photo_tiles(
         rows: indices of the schemes that are shown.
         names: of those schemes.
         alike: one scale for all maps, up to 3; otherwise each map has its own.
+        bar: whether the colours of the one scale are told in a row of their own.
     """
     _ = translate
     signed = bool((found.maps < 0).any())
-    grid = _Grid(len(rows), len(depths), height=84, heading=22)
+    grid = _Grid(len(rows) + bar, len(depths), height=84, heading=22)
     for place, (row, name) in enumerate(zip(rows, names, strict=True)):
         for column, depth in enumerate(depths):
             values, size = found.maps[row, column].numpy(), float(found.std[row, column])
@@ -415,10 +438,29 @@ def photo_tiles(
             look = _heat(values, high, signed)
             tip = f"{name}, {_('depth')} {depth}: σ = {told(size)}<extra></extra>"
             heading = f"<b>{name}</b>" if column == 0 else ""
+            if bar and place == column == 0:
+                look |= {"showscale": True, "colorbar": _bar(len(rows), signed)}
             grid.add(
-                {**look, "hovertemplate": tip}, place, column, f"{depth} · σ {told(size)}", heading
+                {**look, "hovertemplate": tip}, place, column, f"{depth}: σ {told(size)}", heading
             )
     return grid.figure()
+
+
+def _bar(above: int, signed: bool) -> dict[str, Any]:
+    """The colours from `_heat`'s lowest to its highest level, below so many rows of maps."""
+    return {
+        "orientation": "h",
+        "x": 0.5,
+        "xpad": 0,
+        "len": 0.85,
+        "y": 1 - (above + 0.3) / (above + 1),
+        "yanchor": "top",
+        "ypad": 0,
+        "thickness": 10,
+        "outlinewidth": 0,
+        "tickvals": [0, 127, 254],
+        "ticktext": ["≤ −3", "0", "≥ 3"] if signed else ["0", "1.5", "≥ 3"],
+    }
 
 
 def _heat(values: np.ndarray, high: float, signed: bool) -> dict[str, Any]:
@@ -441,7 +483,10 @@ def _heat(values: np.ndarray, high: float, signed: bool) -> dict[str, Any]:
 def loss_curves(
     state: TrainingState, schemes: Sequence[str], length: int, translate: Translate
 ) -> Figure:
-    """Loss against step on a log scale; an exploded network's curve ends."""
+    """Loss against step on a log scale; an exploded network's curve ends.
+
+    Losses above 10 are drawn there.
+    """
     _ = translate
     names = scheme_names(_)
     traces = []
@@ -457,17 +502,23 @@ def loss_curves(
             "name": names[scheme] + ending,
             "legendgroup": scheme,
             "x": state.steps[seen].numpy(),
-            "y": losses[seen].numpy(),
+            "y": losses[seen].clamp(max=10).numpy(),
+            "customdata": [readable(loss) for loss in losses[seen].tolist()],
             "line": {"color": colour, "width": 2.5, "dash": dash},
-            "hovertemplate": f"{names[scheme]}, %{{x}}: %{{y:.3g}}<extra></extra>",
+            "hovertemplate": f"{names[scheme]}, %{{x}}: %{{customdata}}<extra></extra>",
         })  # fmt: skip
     return figure(
         _("Training step"),
         _("Mean squared error"),
         traces,
         height=400,
-        xaxis={"range": [0, length]},
-        yaxis={"type": "log", "range": [-2.5, 0.7], "dtick": 1},
+        xaxis={"range": [-0.01 * length, 1.01 * length]},
+        yaxis={
+            "type": "log",
+            "range": [-2.5, 1.1],
+            "tickvals": [0.01, 0.1, 1, 10],
+            "ticktext": ["0.01", "0.1", "1", "≥ 10"],
+        },
     )
 
 
@@ -479,7 +530,7 @@ def painted_tiles(state: TrainingState, schemes: Sequence[str], translate: Trans
     grid = _Grid(2, 5, height=132)
     for index, picture in enumerate(pictures):
         last = index == len(schemes)
-        title = _("your photo") if last else names[schemes[index]]
+        title = _("Your photo") if last else names[schemes[index]]
         if not last and state.exploded[index]:
             title += " ∞"
         title = title.replace(" ", "<br>", 1) if " " in title else f"{title}<br>"

@@ -22,7 +22,7 @@ ACTIVATIONS = {
     "swish": "Swish",
     "selu": "SELU",
     "tanh": "tanh",
-    "sigmoid": "sigmoid",
+    "sigmoid": "Sigmoid",
 }
 WIDTHS = [16, 32, 64, 128, 256]
 FEATURES = 64
@@ -98,10 +98,11 @@ def all_at_once(step):
     spread = step.run(explain.compare_schemes, *arguments, **shared)
     forward = step.run(explain.fates, spread.activation_std)
     backward = step.run(explain.fates, spread.gradient_std, backward=True)
-    step.table(figures.fate_table(forward, backward, ALL, _))
+    ways = forward, figures.by_layer(backward, depth)
+    step.table(figures.fate_table(*ways, ALL, _))
     step.figure(figures.spread_curves(spread, ALL, _), key="curves")
     kept = step.run(explain.count_kept, forward, backward)
-    lost = figures.fate_sentences(forward, backward, ALL, _)
+    lost = figures.fate_sentences(*ways, ALL, _)
     step.says(kept=kept, all=len(ALL), depth=depth, activation=ACTIVATIONS[activation], lost=lost)
     step.fact(kept=kept)
     activations = dict(zip(ALL, spread.activation_std, strict=True))
@@ -123,7 +124,8 @@ def gain(step):
     topics = step.topic("gain"), step.topic("layer")
     left, right = step.sides(2)
     moves = [Sweep(topics[0], i, "y", rows) for i, rows in enumerate(figures.gain_rows(sweep))]
-    step.figure(figures.gain_layers(sweep, at, _), key="layers", sweeps=moves, place=left)
+    moves.append(Sweep(topics[1], 2, "x", torch.tensor(layers)[:, None].expand(-1, 2).float()))
+    step.figure(figures.gain_layers(sweep, at, layer, _), key="layers", sweeps=moves, place=left)
     here = [Sweep(topics[0], 2, "x", gains[:, None].expand(-1, 2))]
     step.figure(figures.gain_ends(sweep, GAINS, at, _), key="ends", sweeps=here, place=right)
     law = step.run(explain.variance_law, step.run(explain.single, sweep, at), layer)
@@ -148,8 +150,8 @@ def on_photo(step):
     names = list(figures.scheme_names(_).values())
     left, right = step.sides(2)
     for key, place, rows in (("first", left, range(5)), ("second", right, range(5, 9))):
-        shown = [names[row] for row in rows]
-        chart = figures.photo_tiles(found, rows, shown, DEPTHS, alike, _)
+        shown, bar = [names[row] for row in rows], alike and place is right
+        chart = figures.photo_tiles(found, rows, shown, DEPTHS, alike, _, bar)
         step.figure(chart, key=key, place=place)
     sizes = map(figures.told, found.std[:, -1].tolist())
     step.says(depth=DEPTHS[-1], **dict(zip(ALL, sizes, strict=True)))

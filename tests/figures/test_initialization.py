@@ -1,6 +1,7 @@
 """Figures of the Initialization page: what is drawn follows from the results handed in."""
 
 import base64
+import dataclasses
 import io
 import math
 
@@ -17,6 +18,7 @@ from explainers.initialization import (
     PhotoMaps,
     VarianceLaw,
     compare_schemes,
+    fates,
     predicted_variance,
     propagate,
     random_inputs,
@@ -29,6 +31,7 @@ from figures.initialization import (
     LOWEST,
     RIDGES,
     activation_ridges,
+    by_layer,
     fate_sentences,
     fate_table,
     gain_ends,
@@ -79,6 +82,16 @@ def test_the_sentences_tell_where_each_is_lost():
         "The signal explodes at layer 7 (Normal N(0, 1)). "
         "The gradient explodes at layer 2 (Orthogonal)."
     )
+
+
+def test_gradients_are_lost_where_the_curves_show_it():
+    inputs = random_inputs(8, 16, generator())
+    spread = compare_schemes(inputs, 60, "relu", generator())
+    died = by_layer(fates(spread.gradient_std, backward=True), 60).died
+    for std, layer in zip(spread.gradient_std.tolist(), died.tolist(), strict=True):
+        below = [number for number, size in enumerate(std, start=1) if size < DEAD]
+        assert layer == max(below, default=0)
+    assert 0 < int(died[ALL.index("xavier_normal")]) < 40
 
 
 def test_every_scheme_has_a_name_and_a_look():
@@ -132,6 +145,14 @@ class TestRidges:
 class TestCurves:
     INPUTS = random_inputs(8, 16, generator())
 
+    @pytest.mark.parametrize("depth", [1, 2, 9, 100])
+    def test_layers_have_whole_numbers_and_room(self, depth):
+        spread = compare_schemes(self.INPUTS, depth, "relu", generator())
+        axis = spread_curves(spread, ALL, str).layout.xaxis
+        assert axis.range[0] <= 1 <= depth <= axis.range[1]
+        assert axis.range[1] - axis.range[0] >= 1
+        assert depth > 9 or axis.dtick == 1
+
     @pytest.mark.parametrize("depth", [1, 30])
     def test_every_scheme_has_a_line_forward_and_one_backward(self, depth):
         spread = compare_schemes(self.INPUTS, depth, "relu", generator())
@@ -153,9 +174,10 @@ class TestCurves:
         sweep = sweep_gains(inputs, 30, "xavier_normal", "relu", generator(), gains)
         forward, backward = gain_rows(sweep)
         assert forward.shape == backward.shape == (3, 30)
-        drawn = finite(gain_layers(sweep, 1, str))
+        drawn = finite(gain_layers(sweep, 1, 7, str))
         assert np.array_equal(drawn.data[0].y, forward[1])
         assert np.array_equal(drawn.data[1].y, backward[1])
+        assert list(drawn.data[2].x) == [7, 7]
         ends = finite(gain_ends(sweep, GAINS, 1, str))
         assert np.array_equal(ends.data[0].y, forward[:, -1])
         assert np.array_equal(ends.data[1].y, backward[:, 0])
@@ -207,8 +229,8 @@ class TestPhotoTiles:
         drawn = finite(photo_tiles(self.maps(low), [1, 0], ["B", "A"], [1, 5, 10], alike, str))
         assert len(drawn.data) == 6
         texts = [note.text for note in drawn.layout.annotations]
-        assert texts[:2] == ["1 · σ 1", "<b>B</b>"]
-        assert "10 · σ ∞" in texts
+        assert texts[:2] == ["1: σ 1", "<b>B</b>"]
+        assert "10: σ ∞" in texts
         assert all(trace.z.dtype == np.uint8 for trace in drawn.data)
 
     def test_zero_is_the_middle_of_signed_colours_and_the_end_of_others(self):
@@ -218,6 +240,16 @@ class TestPhotoTiles:
             found = PhotoMaps(maps, torch.ones(1, 1))
             drawn = photo_tiles(found, [0], ["A"], [1], True, str)
             assert (drawn.data[0].z[1] == zero).all()
+
+    @pytest.mark.parametrize(("low", "ends"), [(0.0, ["0", "≥ 3"]), (-6.0, ["≤ −3", "≥ 3"])])
+    def test_the_one_scale_is_told_below_the_maps(self, low, ends):
+        told_bar = photo_tiles(self.maps(low), [0, 1], ["A", "B"], [1, 5, 10], True, str, bar=True)
+        bars = [trace.colorbar for trace in told_bar.data if trace.showscale]
+        assert [[bar.ticktext[0], bar.ticktext[-1]] for bar in bars] == [ends]
+        lowest = min(told_bar.layout[f"yaxis{n}"].domain[0] for n in range(2, 7))
+        assert 0 < bars[0].y < lowest
+        untold = photo_tiles(self.maps(low), [0, 1], ["A", "B"], [1, 5, 10], True, str)
+        assert not any(trace.showscale for trace in untold.data)
 
     def test_a_map_of_zeros_has_a_scale_too(self):
         found = PhotoMaps(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1))
@@ -239,6 +271,14 @@ class TestTraining:
             for row, trace in enumerate(drawn.data):
                 assert len(trace.y) == int(state.losses[row].isfinite().sum())
                 assert trace.name.endswith(" ∞") == bool(state.exploded[row])
+
+    def test_losses_beyond_the_scale_are_drawn_at_its_edge(self, states):
+        huge = dataclasses.replace(states[0], losses=torch.full((len(ALL), 1), 3e15))
+        drawn = loss_curves(huge, ALL, 4, str)
+        low, high = drawn.layout.yaxis.range
+        for trace in drawn.data:
+            assert low < math.log10(trace.y[0]) < high
+            assert trace.customdata[0] == "3·10¹⁵"
 
     def test_pictures_arrive_as_they_are(self, states):
         state = states[-1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from explainers.initialization import SCHEMES, compare_schemes, fates, random_inputs
+from explainers.initialization import SCHEMES, compare_schemes, fates, photo_maps, random_inputs
 from tests.pages.conftest import complaints, facts, pieces
 from ui.language import LANGUAGES
 from ui.text import load
@@ -131,12 +131,24 @@ def test_every_step_takes_kaimings_mode(open_concept, mode, fan):
     assert shown["last_activation"] == pytest.approx(float(last), rel=1e-4)
 
 
+def test_even_kaimings_maps_fade_the_more_the_narrower_the_layers():
+    photo = torch.randint(0, 256, (12, 12, 3), generator=seeded(0), dtype=torch.uint8)
+    left = {}
+    for channels in (8, 16, 64):
+        sizes = [
+            photo_maps(photo, ["kaiming_normal"], [1, 20], seeded(seed), channels=channels).std[0]
+            for seed in range(15)
+        ]
+        left[channels] = float(torch.stack([last / first for first, last in sizes]).median())
+    assert left[8] < left[16] < left[64] < 1
+
+
 def test_networks_start_untrained(open_concept):
     app = open_concept()
     (training,) = pieces(app, "training")
     assert (training["share"], training["finished"]) == (0, False)
     assert facts(app, PAGE)["different"] == 1
-    assert sentences(app)[-1].startswith("After 0 steps")
+    assert sentences(app)[-1].startswith("At step 0 ")
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
