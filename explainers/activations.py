@@ -788,14 +788,14 @@ def gradient_chain(
     _check_count(depth, "depth", least=1)
     _check_parameter(gain, "gain")
     _check_finite(start, "start")
-    values, gradients = [start], [torch.ones_like(start)]
     checked = chosen.checked(parameters)
+    values = [start.detach()]
     for _unit in range(depth):
-        x = gain * values[-1]
-        value, slope = _with_slope(chosen.formula, x, checked)
-        gradients.append((gradients[-1] * gain * slope).abs())
-        values.append(value)
-    chain = Chain(torch.stack(values), torch.stack(gradients))
+        values.append(chosen.formula(gain * values[-1], **checked))
+    value = torch.stack(values)
+    _value, slope = _with_slope(chosen.formula, gain * value[:-1], checked)
+    factors = torch.cat([torch.ones_like(value[:1]), (gain * slope).abs()])
+    chain = Chain(value, factors.cumprod(dim=0))
     if not (chain.value.isfinite().all() and chain.gradient.isfinite().all()):
         raise ValueError(f"gain is {gain}, depth is {depth}: the signal grows beyond all numbers")
     return chain
