@@ -120,8 +120,9 @@ def parse(text: str) -> Expression:
     """The function of x and y that an expression describes.
 
     Allowed are numbers, x, y, pi, e, + - * / **, parentheses, and sin cos tan exp log sqrt abs
-    tanh; ^ means ** here. An exponent is a number of at most 20 in size. Outside of its domain an
-    expression is NaN or inf, as in torch. Nothing of the text is ever executed.
+    tanh; ^ means ** here. An exponent is a number of at most 20 in size, or anything if the base is
+    e. Outside of its domain an expression is NaN or inf, as in torch. Nothing of the text is ever
+    executed.
 
     Args:
         text: at most 200 characters.
@@ -168,6 +169,8 @@ def _check(node: ast.expr, depth: int = 1) -> None:
                 raise ExpressionError(Reason.NAME, name, allowed)
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
             _check(operand, depth + 1)
+        case ast.BinOp(left=ast.Name(id="e"), op=ast.Pow(), right=exponent):
+            _check(exponent, depth + 1)
         case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
             _check(base, depth + 1)
             _exponent(exponent)
@@ -215,6 +218,8 @@ def _compiled(node: ast.expr) -> _Node:
         case ast.UnaryOp(op=sign, operand=operand):
             inner = _compiled(operand)
             return _call(torch.neg, _minus_one, inner) if isinstance(sign, ast.USub) else inner
+        case ast.BinOp(left=ast.Name(id="e"), op=ast.Pow(), right=exponent):
+            return _call(*_FUNCTIONS["exp"], _compiled(exponent))
         case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
             return _power(_compiled(base), _exponent(exponent))
         case ast.BinOp(left=left, op=sign, right=right):
