@@ -36,7 +36,7 @@ LOOKS = {
 }
 """Colour and dash of each optimizer, the same in every figure; relatives share a colour."""
 LEVELS, FINEST = 18, 60_000
-CLOUD_WINDOW = ((-1.5, 1.5), (-1.5, 1.5))
+CLOUD_WINDOW = ((-2.5, 2.5), (-2.5, 2.5))
 SHADES = 8
 HIGHEST = 1e6  # of a noisy descent that has not diverged
 
@@ -107,7 +107,12 @@ def map_of(
 
 
 def race_map(
-    ground: Survey, paths: Tensor, optimizers: Sequence[str], at: int, translate: Translate
+    ground: Survey,
+    paths: Tensor,
+    optimizers: Sequence[str],
+    rates: Tensor,
+    at: int,
+    translate: Translate,
 ) -> Figure:
     """Where every optimizer goes on the contour map, and where each is at one step.
 
@@ -116,10 +121,11 @@ def race_map(
 
     Args:
         paths: `[optimizers, steps + 1, 2]`.
+        rates: the learning rate of each, told where a dot is pointed at.
         at: the step.
     """
     lines = [_path(name, path) for name, path in zip(optimizers, paths, strict=True)]
-    dots = _dots(paths[:, at], optimizers, translate)
+    dots = _dots(paths[:, at], optimizers, rates, translate)
     return map_of([contours(ground), _stars(ground, translate), *lines, dots], ground.window)
 
 
@@ -138,8 +144,11 @@ def _path(name: str, path: Tensor, **more: Any) -> dict[str, Any]:
     }
 
 
-def _dots(points: Tensor, optimizers: Sequence[str], translate: Translate) -> dict[str, Any]:
+def _dots(
+    points: Tensor, optimizers: Sequence[str], rates: Tensor, translate: Translate
+) -> dict[str, Any]:
     x, y = drawable(points)
+    known = zip(optimizers, rates.tolist(), strict=True)
     return {
         "type": "scatter",
         "mode": "markers",
@@ -150,7 +159,7 @@ def _dots(points: Tensor, optimizers: Sequence[str], translate: Translate) -> di
             "size": 12,
             "line": {"color": "white", "width": 1.5},
         },
-        "customdata": [names(translate)[name] for name in optimizers],
+        "customdata": [f"{names(translate)[name]}, η = {readable(rate)}" for name, rate in known],
         "hovertemplate": "%{customdata}<extra></extra>",
         "showlegend": False,
     }
@@ -248,23 +257,28 @@ def _marker_line(x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
 def _log_axis(low: float, high: float) -> dict[str, Any]:
     bottom, top = math.log10(low), math.log10(max(low, high))
     margin = max(0.1, 0.04 * (top - bottom))
-    ticks = {"dtick": max(1, math.ceil((top - bottom) / 8)), "exponentformat": "power"}
-    return {"type": "log", "range": [bottom - margin, top + margin], **ticks}
+    # Over few decades Plotly finds the ticks: whole powers of ten would be one or none.
+    ticks = {"dtick": math.ceil((top - bottom) / 8)} if top - bottom >= 2 else {}
+    shown = {"range": [bottom - margin, top + margin], "exponentformat": "power"}
+    return {"type": "log", **shown, **ticks}
 
 
 def race_sentences(
     heights: Tensor, left: Tensor, optimizers: Sequence[str], translate: Translate
 ) -> list[str]:
-    """Who is lowest at each step, alone or level with others, and who has left the map by then.
+    """Who is lowest on the map at each step, alone or level with others, and who has left by then.
 
     Args:
         heights: `[optimizers, steps + 1]`.
-        left: the step at which each has left, -1 if it has not `[optimizers]`.
+        left: the step at which each has left the map, -1 if it has not `[optimizers]`.
     """
     _ = translate
     known = heights.nan_to_num(math.inf, math.inf, math.inf)
-    best = known.min(dim=0).values
-    leads = (known == best) & (best < math.inf)
+    gone = (left[:, None] >= 0) & (left[:, None] <= torch.arange(known.shape[1]))
+    ranked = known.where(~gone, math.inf)
+    best = ranked.min(dim=0).values
+    leads = (ranked == best) & (best < math.inf)
+    all_gone = gone.all(dim=0) & (known < math.inf).any(dim=0)
     told = []
     for step, (height, lead) in enumerate(zip(best.tolist(), leads.T.tolist(), strict=True)):
         leaders = [
@@ -275,8 +289,8 @@ def race_sentences(
             who=_(", ").join(f"**{leader}**" for leader in leaders),
             height=readable(height),
         )
-        gone = departures(left, optimizers, step, translate)
-        told.append(in_a_row([sentence, *gone], _))
+        departed = departures(left, optimizers, step, translate)
+        told.append(in_a_row(departed if all_gone[step] else [sentence, *departed], _))
     return told
 
 
@@ -320,7 +334,9 @@ def closeup_map(ground: Survey, details: StepDetails, at: int, translate: Transl
     """
     path, optimizer = details.points, details.optimizer
     marks = {"mode": "lines+markers", "marker": {"size": 5, "color": LOOKS[optimizer][0]}}
-    line, dot = _path(optimizer, path, **marks), _dots(path[at][None], [optimizer], translate)
+    rate = torch.tensor([details.lr])
+    line = _path(optimizer, path, **marks)
+    dot = _dots(path[at][None], [optimizer], rate, translate)
     return map_of([contours(ground), _stars(ground, translate), line, dot], ground.window)
 
 
@@ -479,8 +495,8 @@ def basin_map(
 ) -> Figure:
     """Every start on a lattice, coloured by the minimum that it reaches or by the steps it takes.
 
-    A colour is a minimum, pale where the way there is long. Grey starts reach none, black ones
-    leave the map.
+    A colour is a minimum, pale where the way there is long; there are six, of which the first is
+    the lowest minimum's alone. Grey starts reach none, black ones leave the map.
 
     Args:
         found: of `side * side` starts by rising y and then by rising x.
@@ -511,7 +527,8 @@ def basin_map(
 def _shades(found: Basins, steps: int) -> Tensor:
     """Index into `_palette`: 0 reaches none, 1 leaves, then the shades of each minimum."""
     shade = (found.settled * SHADES // max(1, steps)).clamp(0, SHADES - 1)
-    index = 2 + (found.minimum % len(MINIMA)) * SHADES + shade
+    others = 1 + (found.minimum - 1) % (len(MINIMA) - 1)
+    index = 2 + others.where(found.minimum > 0, 0) * SHADES + shade
     return index.where(found.minimum >= 0, found.left.long()).to(torch.uint8)
 
 
@@ -563,13 +580,13 @@ def rate_curves(
         for name, row in zip(optimizers, heights, strict=True)
     ]
     lines = [{**vertical(edge, LOOKS[name][0]), "opacity": 0.8} for name, edge in edges.items()]
-    place = {"yref": "paper", "y": 1, "xanchor": "right", "yanchor": "top", "textangle": -90}
+    place = {"yref": "paper", "y": 1, "yanchor": "top", "textangle": -90, "showarrow": False}
     notes = [
         {
             "text": names(_)[name],
             "x": math.log10(edge),
-            "font": {"size": 11, "color": LOOKS[name][0]},
-            "showarrow": False,
+            "xanchor": "right" if edge == min(edges.values()) else "left",  # or they would overlap
+            "font": {"size": 11},
             **place,
         }
         for name, edge in edges.items()
@@ -600,7 +617,7 @@ def edge_formula(curvature: float, momentum: float, edges: Mapping[str, float]) 
     top, mu = latex(curvature), f"{momentum:g}"
     sgd, heavy, nesterov = (rf"\mathbf{{{latex(edges[n])}}}" for n in edges)
     return (
-        r"\begin{aligned}"
+        r"\begin{aligned}\rule{0pt}{1.6em}"  # Streamlit cuts off what is higher than a line
         rf"\text{{SGD}}&: & \frac{{2}}{{\lambda_{{\max}}}} &= \frac{{2}}{{{top}}} = {sgd} \\[0.5em]"
         rf"\text{{Momentum}}&: & \frac{{2(1+\mu)}}{{\lambda_{{\max}}}} "
         rf"&= \frac{{2 \cdot (1 + {mu})}}{{{top}}} = {heavy} \\[0.5em]"

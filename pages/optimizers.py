@@ -121,7 +121,7 @@ def race(step):
     left = step.run(explain.left_at, paths, ground.window)[:, 0]
     paths, topic, sides = paths[:, :, 0], step.topic("step"), step.sides(2)
     dots = follow(topic, len(ALL) + 2, paths.transpose(0, 1))
-    chart = figures.race_map(ground, paths, ALL, at, _)
+    chart = figures.race_map(ground, paths, ALL, rates, at, _)
     step.figure(chart, key="map", sweeps=dots, grip=grip, place=sides[0])
     chart = figures.height_curves(figures.above_lowest(heights, ground.lowest), ALL, at, _)
     line = [Sweep(topic, len(ALL), "x", figures.upright(steps))]
@@ -222,7 +222,8 @@ def noise(step):
     level = step.live_slider(_("Noise on the gradient"), LEVELS, 1.0, key="noise", **played)
     generator = torch.Generator().manual_seed(step.number(_("Seed"), 0, 0, 999, key="seed"))
     step.reset()
-    ground = survey(step, "quadratic")[1]
+    near = surfaces.Quadratic(10, window=figures.CLOUD_WINDOW)
+    ground = step.run(surfaces.survey, near)
     start, levels = (torch.tensor(n, dtype=torch.float64) for n in (ground.start, LEVELS))
     own = step.run(descents.fair_rates, "quadratic", NOISY, STEPS, 0.0) * factor
     given = "quadratic", NOISY, start, STEPS, own, levels, DRAWS, generator

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from explainers.descents import (
+    Basins,
     basins,
     largest_stable_rate,
     noisy_descents,
@@ -44,18 +45,21 @@ def details_of(optimizer, step_count=12):
 
 class TestMap:
     def test_every_path_and_the_dots_of_one_step(self, ground, paths):
-        made = figures.race_map(ground, paths, ALL, 7, str)
+        rates = torch.logspace(-2, 1, len(ALL))
+        made = figures.race_map(ground, paths, ALL, rates, 7, str)
         kinds = [trace.type for trace in made.data]
         assert kinds == ["contour", *["scatter"] * (len(ALL) + 2)]
         for trace, path in zip(made.data[2:], paths, strict=False):
             torch.testing.assert_close(floats(trace.x), path[:, 0], rtol=1e-6, atol=1e-6)
         dots = made.data[len(ALL) + 2]
         torch.testing.assert_close(floats(dots.y), paths[:, 7, 1], rtol=1e-6, atol=1e-6)
-        assert list(dots.customdata) == list(figures.names(str).values())
+        told = [text.split(", η = ") for text in dots.customdata]
+        assert [name for name, _rate in told] == list(figures.names(str).values())
+        assert [float(rate) for _name, rate in told] == pytest.approx(rates.tolist(), rel=0.01)
         assert list(made.layout.xaxis.range) == [-1.0, 4.5]
 
     def test_the_star_stands_on_the_minimum(self, ground, paths):
-        star = figures.race_map(ground, paths, ALL, 0, str).data[1]
+        star = figures.race_map(ground, paths, ALL, torch.ones(len(ALL)), 0, str).data[1]
         assert (star.x[0], star.y[0]) == pytest.approx((3, 0.5), abs=1e-4)
 
     def test_contours_rise_with_the_height(self, ground):
@@ -107,6 +111,14 @@ class TestCurves:
         made = figures.height_curves(torch.full((1, 3), math.nan), ["sgd"], 0, str)
         assert all(map(math.isfinite, made.layout.yaxis.range))
 
+    @pytest.mark.parametrize(("low", "high"), [(18.0, 33.0), (11.0, 90.0), (3.0, 101.0)])
+    def test_a_short_axis_leaves_its_ticks_to_plotly(self, low, high):
+        """Whole powers of ten alone would leave it without a number, or with one."""
+        made = figures.height_curves(torch.tensor([[high, low]]), ["sgd"], 0, str)
+        assert made.layout.yaxis.dtick is None
+        made = figures.height_curves(torch.tensor([[high, low / 1e4]]), ["sgd"], 0, str)
+        assert made.layout.yaxis.dtick == 1
+
     def test_a_start_at_the_lowest_point(self):
         made = figures.height_curves(figures.above_lowest(torch.zeros(1, 3), 0.0), ["sgd"], 0, str)
         assert all(map(math.isfinite, made.layout.yaxis.range))
@@ -130,6 +142,15 @@ class TestSentences:
             "At step 1 **Adam**, **AMSGrad** are lowest and level, at height **1**.",
             "At step 2 **Adam**, **AMSGrad** are lowest and level, at height **0.5**.",
         ]
+
+    def test_who_has_left_the_map_leads_no_more(self):
+        height = torch.tensor([[5.0, 1.0, 0.1], [5.0, 2.0, 1.5]])
+        pair = ["sgd", "adam"]
+        told = figures.race_sentences(height, torch.tensor([2, -1]), pair, str)
+        assert told[1] == "At step 1 **SGD** is lowest, at height **1**."
+        assert told[2].startswith("At step 2 **Adam** is lowest, at height **1.5**. Left the map:")
+        told = figures.race_sentences(height, torch.tensor([2, 1]), pair, str)
+        assert told[2] == "Left the map: **SGD** at step 2, **Adam** at step 1."
 
     def test_where_nobody_has_a_height(self):
         told = figures.race_sentences(torch.full((1, 1), math.nan), torch.tensor([0]), ["sgd"], str)
@@ -226,6 +247,15 @@ class TestBasins:
         assert cells.zmin == -0.5
         assert cells.zmax == count - 0.5
 
+    def test_no_other_minimum_has_the_colour_of_the_lowest(self):
+        minimum = torch.arange(20)
+        nothing, never = torch.zeros(20), torch.zeros(20, dtype=torch.bool)
+        shades = figures._shades(Basins(minimum, torch.zeros_like(minimum), never, nothing), 40)
+        drawn = [(shade - 2) // figures.SHADES for shade in shades.tolist()]
+        assert drawn[:6] == [0, 1, 2, 3, 4, 5]
+        assert 0 not in drawn[1:]
+        assert all(one != other for one, other in zip(drawn[1:], drawn[2:], strict=False))
+
     def test_what_leaves_and_what_is_still_on_its_way(self):
         ends, ground = self.found(lr=2.0)
         z = floats(figures.basin_map(ends, ground, 20, 40, "minimum", "", str).data[0].z)
@@ -256,6 +286,7 @@ class TestRates:
         assert [line.x0 for line in made.layout.shapes] == [0.2, 0.38, 0.136]
         assert [note.text for note in made.layout.annotations] == ["SGD", "Momentum", "Nesterov"]
         assert [10**note.x for note in made.layout.annotations] == pytest.approx([0.2, 0.38, 0.136])
+        assert [note.xanchor for note in made.layout.annotations] == ["left", "left", "right"]
         y = floats(made.data[0].y)
         shown = sweep.height[0] <= 1e6
         assert (y.isnan() == ~shown).all()
