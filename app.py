@@ -5,6 +5,7 @@ from starlette.formparsers import MultiPartParser
 from streamlit import net_util
 
 from ui import shell
+from ui.live.channel import present_plainly
 from ui.sockets import send_at_once
 
 # An upload is parsed in memory: by default Starlette spools to a file on disk from 1 MB on.
@@ -15,4 +16,5 @@ MultiPartParser.spool_max_size = (st.get_option("server.maxUploadSize") + 1) * 2
 net_util.get_external_ip = lambda: None
 
 send_at_once()
+present_plainly()
 shell.open_page()

@@ -10,6 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as any_
 from hypothesis.extra import numpy as arrays_of
+from streamlit.components.v2.presentation import make_bidi_component_presenter
+from streamlit.runtime.state import SessionState
+from streamlit.runtime.state.common import WidgetMetadata
 
 from ui.live import channel
 from ui.live.channel import forget_shared, mount, pack, share
@@ -188,3 +191,27 @@ def test_the_scripts_address_changes_with_their_content(tmp_path, monkeypatch):
     assert channel._version() == before
     (tmp_path / "a.js").write_text("2")
     assert channel._version() != before
+
+
+# ---------------------------------------------------------------- what a piece has reported
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"sent": {"index": 3}}, {"asked": "kept"}, None, [1]], ids=str
+)
+@pytest.mark.parametrize(
+    "events", [None, [], [{"event": "asked", "value": "data"}, {"event": "asked", "value": "code"}]]
+)
+def test_states_are_shown_as_streamlit_shows_them(state, events):
+    session = SessionState()
+    metadata = WidgetMetadata("triggers", lambda value: value, json.dumps, "json_trigger_value")
+    session._set_widget_metadata(metadata)
+    if events is not None:
+        session._new_widget_state.set_from_value("triggers", events)
+    wanted = make_bidi_component_presenter("triggers")(state, session)
+    assert channel._presenter("triggers")(state, session) == wanted
+
+
+def test_a_state_is_shown_where_nothing_can_be_triggered():
+    state = {"sent": 1}
+    assert channel._presenter("triggers")(state, SessionState()) is state
