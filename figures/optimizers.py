@@ -509,7 +509,7 @@ def basin_map(
         "type": "heatmap",
         "x": x,
         "y": y,
-        "customdata": settled.where(settled >= 0, steps).short().numpy(),
+        "customdata": [[at if at >= 0 else "–" for at in row] for row in settled.tolist()],
         "hovertemplate": f"%{{x:.3g}}, %{{y:.3g}}: %{{customdata}} / {steps}<extra></extra>",
     }
     if kind == "steps":

@@ -56,8 +56,8 @@ def survey(step, name):
         return surface, None
 
 
-def factor_slider(step, key):
-    return step.live_slider(_("Learning rates, × fair rate"), FACTORS, 1.0, key=key)
+def factor_slider(step, key, label=None):
+    return step.live_slider(label or _("Learning rates, × fair rate"), FACTORS, 1.0, key=key)
 
 
 def own_factors(step):
@@ -136,7 +136,8 @@ def closeup(step):
     if ground is None:
         return
     optimizer = step.choice(_("Optimizer"), figures.names(_), "adam", key="one", wide=True)
-    factor, steps = factor_slider(step, "rate"), range(1, STEPS + 1)
+    factor = factor_slider(step, "rate", _("Learning rate, × fair rate"))
+    steps = range(1, STEPS + 1)
     hyper = memory_sliders(step, explain.OPTIMIZERS[optimizer].hyper)
     at = step.live_slider(_("Step"), steps, 10, key="t", live=False, play=True)
     step.reset()

@@ -1,5 +1,6 @@
 """Figures of the Optimizers page hold what the explainers found."""
 
+import itertools
 import math
 import re
 
@@ -254,7 +255,7 @@ class TestBasins:
         drawn = [(shade - 2) // figures.SHADES for shade in shades.tolist()]
         assert drawn[:6] == [0, 1, 2, 3, 4, 5]
         assert 0 not in drawn[1:]
-        assert all(one != other for one, other in zip(drawn[1:], drawn[2:], strict=False))
+        assert all(one != other for one, other in itertools.pairwise(drawn[1:]))
 
     def test_what_leaves_and_what_is_still_on_its_way(self):
         ends, ground = self.found(lr=2.0)
@@ -271,6 +272,14 @@ class TestBasins:
         assert (z.isnan() == (settled < 0)).all()
         assert (z[settled >= 0] == settled[settled >= 0]).all()
         assert made.layout.title.text == "SGD"
+
+    def test_where_none_is_reached_no_step_is_told(self):
+        ends, ground = self.found(lr=0.02)
+        told = figures.basin_map(ends, ground, 20, 40, "minimum", "", str).data[0].customdata
+        settled = ends.settled.reshape(20, 20).tolist()
+        assert {at < 0 for row in settled for at in row} == {True, False}
+        for row, steps in zip(told, settled, strict=True):
+            assert list(row) == ["–" if at < 0 else at for at in steps]
 
     def test_far_minima_are_paler(self):
         assert figures._mixed("#009E73", 0) == "#009e73"
