@@ -401,7 +401,7 @@ def law_numbers(spread: Spread, predicted: Tensor) -> dict[str, np.ndarray]:
 def law_formula(law: VarianceLaw) -> str:
     """The law of variances with its numbers, as LaTeX."""
     numbers = (float(law.fan_in), law.weight_variance, law.input_square, law.predicted)
-    n, w, x, y = (latex(number, digits=2) for number in numbers)
+    n, w, x, y = (latex(number) for number in numbers)
     return (
         r"\begin{aligned}\mathrm{Var}(y) &= \text{fan\_in} \cdot \mathrm{Var}(w) \cdot E[x^2] \\"
         rf"&= {n} \cdot {w} \cdot {x} = \mathbf{{{y}}}\end{{aligned}}"

@@ -208,8 +208,9 @@ def test_the_table_tells_what_comes_first():
 @pytest.mark.parametrize(
     ("law", "worked"),
     [
-        (VarianceLaw(128, 0.015625, 0.5, 1.0, 0.9), r"128 \cdot 0.016 \cdot 0.5 = \mathbf{1}"),
-        (VarianceLaw(64, 1.0, 2e-9, 1.28e-7, 0.0), r"\cdot 2 \cdot 10^{-9} = \mathbf{1.3 \cdot"),
+        (VarianceLaw(128, 0.015625, 0.5, 1.0, 0.9), r"128 \cdot 0.0156 \cdot 0.5 = \mathbf{1}"),
+        (VarianceLaw(64, 0.0104, 1.02, 0.679, 0.7), r"64 \cdot 0.0104 \cdot 1.02 = \mathbf{0.679}"),
+        (VarianceLaw(64, 1.0, 2e-9, 1.28e-7, 0.0), r"\cdot 2 \cdot 10^{-9} = \mathbf{1.28 \cdot"),
         (VarianceLaw(64, 1.0, math.inf, math.inf, math.inf), r"\mathbf{\infty}"),
         (VarianceLaw(64, 0.0, 0.0, 0.0, 0.0), r"64 \cdot 0 \cdot 0 = \mathbf{0}"),
     ],
