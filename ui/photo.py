@@ -5,20 +5,22 @@ Nothing here touches the disk, and nothing outlives the call but the picture it 
 
 import hashlib
 import io
+import struct
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from math import ceil
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v1, TiffImageFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_BYTES = 20 * 2**20
@@ -31,23 +33,38 @@ MAX_SIDE = 1024
 """The longest side of a decoded photo, in pixels."""
 
 _MAX_READS = 200_000  # an honest file of 20 MB needs some thousands
-_MAX_SCANNED = 1_000_000_000  # pixels times scans of a progressive JPEG
+_MAX_SECONDS = 1.5  # of a processor until all is read; 50 MP take a third of it
+_BLOCK = 16_384  # bytes of a file that are decoded between two looks at the clock
+_MAX_SCANNED = 500_000_000  # pixels times scans of a progressive JPEG
+_MAX_SCANNED_STRIPS = 150_000_000  # the same in a TIFF, whose strips may all be the same one
 _MAX_RUN_PIXELS = 5_000_000  # of a run-length BMP, which Pillow unpacks in Python: half a second
 _MAX_WOVEN_PIXELS = 25_000_000  # of an interlaced PNG: half a second
-_MAX_PNG_BYTES = 200_000_000  # unpacked: more than half a second
-_MAX_EXIF_BLOCKS = 100  # an honest file has one to a picture; Pillow copies all before at each
+_MAX_UNPACKED = 150_000_000  # bytes of a PNG or TIFF: a second
+_MAX_UNPACKED_LZMA = 40_000_000
+_MAX_LAB_PIXELS = 20_000_000  # which littleCMS converts: more than a second
+_MAX_EXIF_BLOCKS = 10  # of 64 KB; an honest file has one to a picture
+_MAX_EXIF_BYTES = 1_000_000  # of a PNG or WebP
+_MAX_LISTED = 1_000_000  # bytes of numbers in a TIFF's directory; Pillow makes objects of them
 _STRIP_PIXELS = 1_000_000
 _LEAST_LIMIT = 1_000_000  # pixels; a file that can hold no more is not made by any camera
 
 # Bytes that Pillow and its libraries hold for each pixel.
 _WEBP_BYTES = 16  # two canvases of libwebp, the copy of one, the picture
+_WEBP_FILE = 8_000_000  # bytes; the copies of a larger file count
 _COEFFICIENT_BYTES = 2  # of a JPEG in several scans, for each sample
 
 # Tags of a TIFF file.
 _IMAGE_WIDTH, _IMAGE_LENGTH, _BITS_PER_SAMPLE, _COMPRESSION = 256, 257, 258, 259
-_ORIENTATION, _SAMPLES_PER_PIXEL, _ROWS_PER_STRIP = 274, 277, 278
+_PHOTOMETRIC, _SAMPLES_PER_PIXEL, _ROWS_PER_STRIP = 262, 277, 278
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
+_PLACES = ((273, 279), (324, 325))  # offsets and lengths of strips, of tiles
+_SUBDIRECTORIES = (34665, 34853, 40965)
+_TEXTS = (1, 2, 7)  # types of tags that are bytes as they stand
 _TIFF_JPEG = (6, 7)
+_LZMA, _ZSTD = 34925, 50000
+_YCBCR = 6
+
+_START_OF_SCAN = b"\xff\xda"  # in a JPEG
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -166,7 +183,7 @@ def decode(data: bytes) -> Image.Image:
     Args:
         data: a JPEG, PNG, WebP, BMP, GIF or TIFF file of at most 20 MB and 50 megapixels. Where
             decoding takes more than 4 bytes a pixel it may have fewer: a WebP 16, a PNG of
-            64 bits 25.
+            64 bits 18.
 
     Returns:
         Mode RGB, at least 1x1.
@@ -187,9 +204,11 @@ def decode(data: bytes) -> Image.Image:
     if data.count(b"Exif\0\0") > _MAX_EXIF_BLOCKS:
         raise PhotoError(Reason.BROKEN)
     try:
-        with _decoding, Image.open(_PatientFile(data), formats=FORMATS) as image:
-            _check(image, data)
-            return _upright_rgb(image)
+        with _decoding:
+            _check_directory(data)
+            with Image.open(_PatientFile(data), formats=FORMATS) as image:
+                _check(image, data)
+                return _upright_rgb(image)
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
@@ -203,13 +222,33 @@ def decode(data: bytes) -> Image.Image:
 class _PatientFile(io.BytesIO):
     """A file whose patience ends with parsers that a hostile file leads on crumb by crumb."""
 
-    _reads = 0
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._reads = 0
+        self._until = time.thread_time() + _MAX_SECONDS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
-        if self._reads > _MAX_READS:
+        if self._reads > _MAX_READS or time.thread_time() > self._until:
             raise PhotoError(Reason.BROKEN)
         return super().read(size)
+
+
+def _check_directory(data: bytes) -> None:
+    """Raise `PhotoError` if a TIFF lists so many numbers that to open it takes long."""
+    if data[:2] not in (b"II", b"MM"):
+        return
+    file = _PatientFile(data)
+    try:
+        directory = ImageFileDirectory_v1(file.read(16 if data[2:3] == b"+" else 8))
+    except (SyntaxError, struct.error) as error:
+        raise PhotoError(Reason.NOT_A_PHOTO) from error
+    file.seek(directory.next)
+    directory.load(file)
+    types = directory.tagtype
+    listed = [len(v) for tag, v in directory.tagdata.items() if types[tag] not in _TEXTS]
+    if sum(listed) > _MAX_LISTED:
+        raise PhotoError(Reason.BROKEN)
 
 
 def _check(image: Image.Image, data: bytes) -> None:
@@ -227,11 +266,12 @@ def _check(image: Image.Image, data: bytes) -> None:
 def _most_pixels(image: Image.Image, data: bytes) -> int:
     """The most pixels that a picture of this kind may have."""
     if isinstance(image, TiffImageFile):
-        return _most_tiff_pixels(image)
+        return _most_tiff_pixels(image, data)
     if isinstance(image, JpegImageFile):
         return _most_jpeg_pixels(image, data)
     if image.format == "WEBP":
-        return MAX_MEMORY // _WEBP_BYTES
+        copies = 2 * max(0, len(data) - _WEBP_FILE)
+        return (MAX_MEMORY - copies) // _WEBP_BYTES
     if image.tile and image.tile[0].codec_name == "bmp_rle":
         return _MAX_RUN_PIXELS
     return _most_png_pixels(image) if isinstance(image, PngImageFile) else MAX_PIXELS
@@ -240,22 +280,28 @@ def _most_pixels(image: Image.Image, data: bytes) -> int:
 def _most_png_pixels(image: PngImageFile) -> int:
     """A PNG is unpacked with all of its bits, of which Pillow keeps eight of a colour."""
     depth = 2 if image.tile and "16" in image.tile[0].args else 1
-    most = _MAX_PNG_BYTES // (depth * len(image.getbands()))
+    most = _MAX_UNPACKED // (depth * len(image.getbands()))
     return min(most, _MAX_WOVEN_PIXELS) if image.info.get("interlace") else most
 
 
 def _most_jpeg_pixels(image: JpegImageFile, data: bytes) -> int:
     """A JPEG in one scan is decoded row by row; of more scans all coefficients are kept."""
-    scans = 1 + data.count(b"\xff\xda", image.fp.tell())
-    if scans == 1 and not image.info.get("progressive"):
+    end, count = image.fp.tell(), len(image.layer)
+    first = data[max(0, end - 8 - 2 * count) : end]
+    of_all = first.startswith(_START_OF_SCAN + bytes((0, 6 + 2 * count, count)))
+    scans = 1 + data.count(_START_OF_SCAN, end)
+    if scans == 1 and of_all and not image.info.get("progressive"):
         return MAX_PIXELS
     shares = [across * down for _name, across, down, _table in image.layer]
     samples = sum(shares) / max(shares)
     return min(_MAX_SCANNED // scans, int(MAX_MEMORY / (_COEFFICIENT_BYTES * samples + 1)))
 
 
-def _most_tiff_pixels(image: TiffImageFile) -> int:
+def _most_tiff_pixels(image: TiffImageFile, data: bytes) -> int:
     """A TIFF takes the picture, its copy if it is turned, and one strip or tile, however large."""
+    exif = image.getexif()
+    for tag in set(_SUBDIRECTORIES) & set(exif):  # Pillow would read all that is in them
+        del exif[tag]
     tags = image.tag_v2
     columns, rows = tags[_IMAGE_WIDTH], tags[_IMAGE_LENGTH]  # `image.size` is turned already
     width = tags.get(_TILE_WIDTH, columns)
@@ -263,12 +309,34 @@ def _most_tiff_pixels(image: TiffImageFile) -> int:
     pixels = columns * rows
     decoded = ceil(columns / width) * width * ceil(rows / height) * height
     samples, depth = tags.get(_SAMPLES_PER_PIXEL, 1), max(tags.get(_BITS_PER_SAMPLE, (1,)))
+    compression = tags.get(_COMPRESSION)
     strip = samples * depth / 8
-    if tags.get(_COMPRESSION) in _TIFF_JPEG:
+    quick = (_MAX_UNPACKED_LZMA if compression == _LZMA else _MAX_UNPACKED) / strip
+    if image.mode == "LAB":
+        quick = min(quick, _MAX_LAB_PIXELS)
+    if compression in _TIFF_JPEG:
+        quick = min(quick, _MAX_SCANNED_STRIPS / _scans_of_a_strip(tags, data))
         strip = max(4, strip) + _COEFFICIENT_BYTES * samples
-    pictures = 2 if tags.get(_ORIENTATION, 1) != 1 else 1
+    elif compression in (_LZMA, _ZSTD):
+        strip *= 2  # what repeats is looked up in a copy
+    elif tags.get(_PHOTOMETRIC) == _YCBCR:
+        strip = max(4, strip)
+    pictures = 2 if _orientation(image) != 1 else 1
     taken = _bytes_of(image.mode) * pictures + strip * width * height / pixels
-    return min(int(MAX_MEMORY / taken), 2 * MAX_PIXELS * pixels // decoded)
+    return int(min(MAX_MEMORY / taken, 2 * MAX_PIXELS * pixels / decoded, quick * pixels / decoded))
+
+
+def _scans_of_a_strip(tags: Mapping[int, Any], data: bytes) -> int:
+    """The most scans that one strip or tile of a TIFF has in JPEG; none may share their bytes."""
+    places = {
+        place
+        for offsets, lengths in _PLACES
+        for place in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=True)
+    }
+    ends = [(start, start + length if length else len(data)) for start, length in places]
+    if sum(end - start for start, end in ends) > len(data):
+        raise PhotoError(Reason.BROKEN)
+    return max(1, *(data.count(_START_OF_SCAN, start, end) for start, end in ends))
 
 
 def _bytes_of(mode: str) -> int:
@@ -280,7 +348,10 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     """Decode the pixels of an opened file."""
     size = _fitted(image.size)
     image.draft(None, (2 * size[0], 2 * size[1]))  # JPEGs can be decoded at a half, a quarter, ...
+    image.decodermaxblock = _BLOCK
     image.load()
+    if isinstance(image, TiffImageFile):  # is turned by now, perhaps as its XMP data say
+        size = _fitted(image.size)
     photo = _shrunk_rgb(image, size)
     orientation = _orientation(image)
     return photo.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else photo
@@ -366,6 +437,8 @@ def _extremes(image: Image.Image) -> tuple[float, float]:
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 if there is none that can be read."""
+    if len(image.info.get("exif", b"")) > _MAX_EXIF_BYTES:
+        return 1
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged EXIF data is no reason to refuse a photo
