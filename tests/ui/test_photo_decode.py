@@ -612,7 +612,7 @@ def arithmetic_jpeg(side: int, scans: int) -> bytes:
 
 
 def noisy_webp(side: int) -> bytes:
-    image = Image.frombytes("RGB", (side, side), noise(side * side * 3, 8))
+    image = Image.frombytes("RGB", (side, side), noise(side * side * 3, 4))
     return encoded(image, "WEBP", lossless=True, method=0)
 
 
