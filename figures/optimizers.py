@@ -386,8 +386,18 @@ def arithmetic(details: StepDetails, step: int) -> str:
     ]
     lines = [rf"{name} &= {rule} = {_pair(now[key])}" for name, rule, key in rows]
     point = rf"x_t &= x_{{t-1}} + \Delta_t = {_pair(now['point'])}"
-    head = rf"t &= {step}, \quad \eta = {latex(details.lr)}"
-    return r"\begin{aligned}" + r" \\ ".join([head, *lines, point]) + r"\end{aligned}"
+    head = [rf"t &= {step}, \quad \eta = {latex(details.lr)}"]
+    if details.optimizer == "nadam":
+        head.append(_momenta(details.hyper, step, float(now["product"][0])))
+    return r"\begin{aligned}" + r" \\ ".join([*head, *lines, point]) + r"\end{aligned}"
+
+
+def _momenta(hyper: Mapping[str, Any], step: int, product: float) -> str:
+    """NAdam's momentum at a step and at the next, and the product of all until now."""
+    beta1, decay = hyper["betas"][0], hyper["momentum_decay"]
+    now, ahead = (latex(beta1 * (1 - 0.5 * 0.96 ** (t * decay))) for t in (step, step + 1))
+    until_now = rf"\Pi_t = \mu_1 \cdots \mu_t = {latex(product)}"
+    return rf"\mu_t &= {now}, \quad \mu_{{t+1}} = {ahead}, \quad {until_now}"
 
 
 def _moments(optimizer: str, hyper: Mapping[str, Any], step: int) -> list[tuple[str, str, str]]:

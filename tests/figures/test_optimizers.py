@@ -205,6 +205,19 @@ class TestArithmetic:
     def test_every_rule_in_its_own_words(self, optimizer, rule):
         assert rule in figures.arithmetic(details_of(optimizer), 3)
 
+    @pytest.mark.parametrize("step", [1, 3, 6])
+    def test_nadams_momenta_are_torchs(self, step):
+        point = START[0].clone().requires_grad_()
+        rule, products = torch.optim.NAdam([point], lr=0.01), [1.0]
+        for _step in range(step + 1):
+            point.grad = torch.ones_like(point)
+            rule.step()
+            products.append(rule.state[point]["mu_product"].item())
+        wanted = [products[at] / products[at - 1] for at in (step, step + 1)] + [products[step]]
+        told = figures.arithmetic(details_of("nadam"), step).split(r"\\")[1]
+        found = [float(number) for number in re.findall(r"= (\d[\d.]*)", told)]
+        assert found == pytest.approx(wanted, rel=5e-3)
+
     def test_what_diverged_is_written_as_such(self):
         details = step_details("rosenbrock", "sgd", torch.tensor([1e3, 1e3]), 9, 1.0)
         assert r"\text{NaN}" in figures.arithmetic(details, 9)
