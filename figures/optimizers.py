@@ -615,11 +615,20 @@ def rate_curves(
 
 
 def rate_numbers(
-    sweep: RateSweep, optimizers: Sequence[str], edges: Mapping[str, float]
+    sweep: RateSweep, optimizers: Sequence[str], edges: Mapping[str, float], began: float
 ) -> dict[str, str]:
-    """The edge of SGD, and the rate with which each optimizer ends lowest."""
+    """The edge of SGD, where the sweep meets it, and with which rate each optimizer ends lowest.
+
+    Args:
+        began: the height of the start.
+
+    Returns:
+        Also `met`: the least rate with which SGD ends higher than it began.
+    """
     lowest = dict(zip(optimizers, map(readable, sweep.ends_lowest.tolist()), strict=True))
-    return {**lowest, "edge": readable(edges["sgd"])}
+    higher = sweep.rates[sweep.height[optimizers.index("sgd")] > began]
+    met = float(higher[0]) if len(higher) else math.nan
+    return {**lowest, "edge": readable(edges["sgd"]), "met": readable(met)}
 
 
 def edge_formula(curvature: float, momentum: float, edges: Mapping[str, float]) -> str:

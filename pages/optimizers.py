@@ -206,12 +206,13 @@ def rates(step):
     start = torch.tensor([bowl.start], dtype=torch.float64)
     grid = step.run(descents.rate_grid, 1e-4, 1e3, 211)
     sweep = step.run(descents.sweep_rates, bowl, ALL, start, STEPS, grid)
+    began = float(step.run(explain.heights, bowl, start))
     steepest = float(step.run(surfaces.curvatures, bowl, start)[0, 1])
     momenta = {"sgd": (0.0, False), "momentum": (0.9, False), "nesterov": (0.9, True)}
     edge = descents.largest_stable_rate
     edges = {name: step.run(edge, steepest, *given) for name, given in momenta.items()}
     step.figure(figures.rate_curves(sweep, ALL, edges, _), key="sweep")
-    step.says(**figures.rate_numbers(sweep, ALL, edges), condition=condition)
+    step.says(**figures.rate_numbers(sweep, ALL, edges, began), condition=condition)
     step.formula(figures.edge_formula(steepest, 0.9, edges))
     step.fact(**{f"edge_{name}": at for name, at in edges.items()})
     step.data(rate=sweep.rates, **dict(zip(ALL, sweep.height, strict=True)))

@@ -312,14 +312,17 @@ class TestRates:
         y = floats(made.data[0].y)
         shown = sweep.height[0] <= 1e6
         assert (y.isnan() == ~shown).all()
-        assert figures.rate_numbers(sweep, ALL, edges)["edge"] == "0.2"
+        assert figures.rate_numbers(sweep, ALL, edges, 5.5)["edge"] == "0.2"
 
     @pytest.mark.parametrize("condition_number", [1, 10, 300])
     def test_the_rates_told_are_where_the_curves_are_lowest(self, condition_number):
         bowl, grid = Quadratic(condition_number), rate_grid(1e-4, 1e3, 211)
         sweep = sweep_rates(bowl, ALL, torch.tensor([bowl.start]).double(), 200, grid)
         made = figures.rate_curves(sweep, ALL, {}, str)
-        told = figures.rate_numbers(sweep, ALL, {"sgd": 2 / condition_number})
+        began = float(bowl(torch.tensor(bowl.start)))
+        told = figures.rate_numbers(sweep, ALL, {"sgd": 2 / condition_number}, began)
+        step = 10 ** (7 / 210)
+        assert 2 / condition_number < float(told["met"]) < 2 / condition_number * step * 1.01
         for name, curve in zip(ALL, made.data, strict=True):
             at = np.argmin(np.abs(np.log(curve.x) - math.log(float(told[name]))))
             assert curve.y[at] == np.nanmin(curve.y)
