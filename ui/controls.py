@@ -287,9 +287,10 @@ class Controls:
         return kept[name]
 
     def _choose(self, key: str) -> None:
-        chosen = st.session_state[self.topic(key)]
-        if chosen not in (None, []):
-            st.session_state[_CHOICES][self.topic(key)] = chosen
+        name, kept = self.topic(key), st.session_state[_CHOICES]
+        if st.session_state[name] in (None, []):
+            st.session_state[name] = kept[name]  # one stays chosen
+        kept[name] = st.session_state[name]
         self.rerun(key)
 
     def keep_address(self) -> None:

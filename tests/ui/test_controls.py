@@ -123,6 +123,7 @@ def test_a_choice_cannot_be_taken_back_to_nothing():
     visit.app.segmented_control(key="page.kind").set_value(None)
     visit.run()
     assert visit.picked["kind"] == "b"
+    assert visit.app.segmented_control(key="page.kind").value == "b"
     assert Visit(**visit.link).picked == visit.picked
 
 
@@ -243,6 +244,7 @@ def test_the_last_of_several_options_stays_when_it_is_taken_away():
     visit.app.pills(key="page.kinds").set_value([])
     visit.run()
     assert visit.picked == ["b"]
+    assert visit.app.pills(key="page.kinds").value == ["b"]
     assert visit.link == {"kinds": "b"}
 
 
