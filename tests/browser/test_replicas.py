@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import numpy as np
@@ -184,7 +185,10 @@ def test_websocket_and_an_upload_of_20_megabytes_pass_and_nginx_writes_nothing(o
 
 def test_what_never_changes_is_kept_by_the_browser_and_scripts_are_compressed(open_page):
     responses: list[Response] = []
-    open_page(PAGE, before=lambda page: page.on("response", lambda each: responses.append(each)))
+    page = open_page(
+        PAGE, before=lambda page: page.on("response", lambda each: responses.append(each))
+    )
+    expect(page.get_by_role("slider").first).to_be_visible()  # our own scripts are there
     answers = {response.url: response.all_headers() for response in responses}
     home = next(iter(answers.values()))
     assert home["cache-control"] == "no-cache"
@@ -196,6 +200,26 @@ def test_what_never_changes_is_kept_by_the_browser_and_scripts_are_compressed(op
         assert "immutable" in headers["cache-control"], url
         assert "set-cookie" not in headers, url
         assert headers.get("content-encoding") == "gzip" or int(headers["content-length"]) < 1000
+
+
+@pytest.mark.parametrize("path", ["/", f"/{PAGE}", "/_stcore/health", "/_stcore/metrics"])
+def test_every_answer_tells_the_browser_what_the_app_may_do(server, path):
+    try:
+        answer = urlopen(server + path, timeout=10)
+    except HTTPError as error:
+        answer = error
+    assert answer.status == (404 if path.endswith("metrics") else 200)
+    headers = answer.headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert headers["Referrer-Policy"] == "same-origin"
+    policy = dict(
+        part.strip().partition(" ")[::2] for part in headers["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'self'"
+    assert policy["object-src"] == "'none'"
+    scripts = policy["script-src"].split()
+    assert not {"'unsafe-inline'", "'unsafe-eval'", "*", "https:"} & set(scripts)
 
 
 def collecting(connections: list[WebSocket]) -> Callable[[Page], None]:
