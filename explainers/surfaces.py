@@ -645,7 +645,7 @@ def align(image: UInt8[Tensor, "height width 3"], reach: int = 25) -> Alignment:
     Raises:
         ValueError: if `image` is no photo or `reach` is out of its range.
 
-    Source: Lucas and Kanade, 1981, section 3 (the measure of match).
+    Source: Lucas and Kanade, 1981, section 2 (the measures of match).
 
     >>> align(torch.zeros(4, 4, 3, dtype=torch.uint8))(torch.tensor([[0.0, 0.0], [7.5, -2.0]]))
     tensor([0., 0.])

@@ -636,7 +636,7 @@ def edge_formula(curvature: float, momentum: float, edges: Mapping[str, float]) 
     top, mu = latex(curvature), f"{momentum:g}"
     sgd, heavy, nesterov = (rf"\mathbf{{{latex(edges[n])}}}" for n in edges)
     return (
-        r"\begin{aligned}\rule{0pt}{1.6em}"  # Streamlit cuts off what is higher than a line
+        r"\begin{aligned}"
         rf"\text{{SGD}}&: & \frac{{2}}{{\lambda_{{\max}}}} &= \frac{{2}}{{{top}}} = {sgd} \\[0.5em]"
         rf"\text{{Momentum}}&: & \frac{{2(1+\mu)}}{{\lambda_{{\max}}}} "
         rf"&= \frac{{2 \cdot (1 + {mu})}}{{{top}}} = {heavy} \\[0.5em]"
