@@ -1,10 +1,12 @@
 """Two replicas of the app behind nginx, as deploy/ has them: the image's files, its nginx.conf."""
 
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -159,6 +161,25 @@ def noise(side: int) -> bytes:
 
 
 # ---------------------------------------------------------------- tests
+
+
+def test_the_image_is_slim_not_root_and_notices_when_its_server_is_gone(replicas):
+    told = (ROOT / "deploy" / "Dockerfile").read_text()
+    user = re.search(r"^USER (\d+)$", told, re.M)[1]
+    manifest = (ROOT / "deploy" / "kubernetes.yaml").read_text()
+    assert re.search(r"^FROM python:[\d.]+-slim$", told, re.M)
+    assert int(user) > 0
+    assert f"useradd --uid {user} " in told
+    assert f"runAsUser: {user}\n" in manifest
+    command = json.loads(re.search(r"^HEALTHCHECK .*\\\n +CMD (.*)$", told, re.M)[1])
+
+    def healthy(port: int) -> bool:
+        look = command[-1].replace("8501", str(port))
+        done = subprocess.run([sys.executable, *command[1:-1], look], stderr=subprocess.DEVNULL)
+        return done.returncode == 0
+
+    assert all(healthy(replica.port) for replica in replicas.values())
+    assert not healthy(free_port())
 
 
 def test_visitors_stay_with_their_replica_and_are_spread_over_both(open_page, settled, replicas):
