@@ -17,7 +17,7 @@ from math import ceil
 from typing import Any, Literal, Self
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v1, TiffImageFile
@@ -46,11 +46,11 @@ _MAX_EXIF_BLOCKS = 10  # of 64 KB; an honest file has one to a picture
 _MAX_EXIF_BYTES = 1_000_000  # of a PNG or WebP
 _MAX_LISTED = 1_000_000  # bytes of numbers in a TIFF's directory; Pillow makes objects of them
 _STRIP_PIXELS = 1_000_000
+_FREE_BYTES = 8_000_000  # of a file; if it is larger, the copies that are made of it count
 _LEAST_LIMIT = 1_000_000  # pixels; a file that can hold no more is not made by any camera
 
 # Bytes that Pillow and its libraries hold for each pixel.
 _WEBP_BYTES = 16  # two canvases of libwebp, the copy of one, the picture
-_WEBP_FILE = 8_000_000  # bytes; the copies of a larger file count
 _COEFFICIENT_BYTES = 2  # of a JPEG in several scans, for each sample
 
 # Tags of a TIFF file.
@@ -78,6 +78,9 @@ _TRANSPOSE = {
 
 # One large photo in memory at a time, however many visitors upload one.
 _decoding = threading.Lock()
+
+# Of texts in a PNG, which take up to four bytes a letter once they are unpacked.
+PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
 
 # Pillow tells the server's log about odd files, which nobody there can mend.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -270,11 +273,15 @@ def _most_pixels(image: Image.Image, data: bytes) -> int:
     if isinstance(image, JpegImageFile):
         return _most_jpeg_pixels(image, data)
     if image.format == "WEBP":
-        copies = 2 * max(0, len(data) - _WEBP_FILE)
-        return (MAX_MEMORY - copies) // _WEBP_BYTES
+        return _memory(data, copies=2) // _WEBP_BYTES
     if image.tile and image.tile[0].codec_name == "bmp_rle":
         return _MAX_RUN_PIXELS
     return _most_png_pixels(image) if isinstance(image, PngImageFile) else MAX_PIXELS
+
+
+def _memory(data: bytes, copies: int) -> int:
+    """What is left for a picture beside so many copies of its file."""
+    return MAX_MEMORY - copies * max(0, len(data) - _FREE_BYTES)
 
 
 def _most_png_pixels(image: PngImageFile) -> int:
@@ -323,7 +330,8 @@ def _most_tiff_pixels(image: TiffImageFile, data: bytes) -> int:
         strip = max(4, strip)
     pictures = 2 if _orientation(image) != 1 else 1
     taken = _bytes_of(image.mode) * pictures + strip * width * height / pixels
-    return int(min(MAX_MEMORY / taken, 2 * MAX_PIXELS * pixels / decoded, quick * pixels / decoded))
+    memory = _memory(data, copies=4) / taken  # of what is in its tags
+    return int(min(memory, 2 * MAX_PIXELS * pixels / decoded, quick * pixels / decoded))
 
 
 def _scans_of_a_strip(tags: Mapping[int, Any], data: bytes) -> int:

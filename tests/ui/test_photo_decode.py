@@ -596,6 +596,14 @@ def paeth_png(height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk(b"IEND", b"")])
 
 
+def png_with_texts(height: int, count: int) -> bytes:
+    """Texts of a megabyte each, whose letters take four bytes, and little in the file."""
+    packed = zlib.compress(("😀" + "a" * 1_000_000).encode())
+    texts = b"".join(chunk(b"iTXt", b"%d\0\1\0\0\0" % n + packed) for n in range(count))
+    data = large_png(height, 8, 2, 3, woven=False)
+    return data[:33] + texts + data[33:]
+
+
 def arithmetic_jpeg(side: int, scans: int) -> bytes:
     """Arithmetic coding: hardly a bit, but all the work, for each coefficient of each scan."""
     frame = struct.pack(">BHHB", 8, side, side, 1) + bytes((1, 0x11, 0))
@@ -652,15 +660,24 @@ def jpegs_in_strips(height: int, scans: int) -> bytes:
     return large_tiff(height, 8, 3, 16, data, t259=7)
 
 
+def tiff_with_a_large_tag(height: int) -> bytes:
+    data = large_tiff(height, 8, 3, 0, t700=1)
+    entry = struct.pack("<HHII", 700, 7, 19_000_000, len(data))
+    return data.replace(struct.pack("<HHII", 700, 4, 1, 1), entry) + bytes(19_000_000)
+
+
 LISTED = 2_400_000
 HOSTILE = {
     "PNG, Paeth": lambda: paeth_png(10_000),
+    "PNG, texts": lambda: png_with_texts(10_000, 60),
     "JPEG, arithmetic": lambda: arithmetic_jpeg(5_000, 20),
     "JPEG, arithmetic, many scans": lambda: arithmetic_jpeg(3_000, 111),
     "JPEG, EXIF": lambda: jpeg_with_exif(exif_of_rationals(800_000)),
     "PNG, EXIF": lambda: encoded(scene(), exif=exif_of_rationals(LISTED)),
     "WebP, a large file": lambda: noisy_webp(3_990),
     "WebP, EXIF": lambda: encoded(scene(), "WEBP", exif=exif_of_rationals(LISTED)),
+    "TIFF, XMP": lambda: tiff_with_a_large_tag(5_900),
+    "TIFF, XMP, more pixels": lambda: tiff_with_a_large_tag(7_100),
     "TIFF, strips": lambda: listing((273, 4, 2 * LISTED), body=noise(8 * LISTED)),
     "TIFF, resolutions": lambda: listing((282, 5, LISTED), body=noise(8 * LISTED)),
     "TIFF, orientations": lambda: listing((274, 5, LISTED), body=noise(8 * LISTED)),
