@@ -24,6 +24,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import streamlit as st
 
+from ui.queue import Perform, at_once
+
 R = TypeVar("R")
 
 SLOW = 0.005
@@ -101,16 +103,16 @@ class Results:
         self,
         key: Hashable,
         compute: Callable[[], Kept],
-        turn: Callable[[], AbstractContextManager[None]],
+        turn: Callable[[], AbstractContextManager[Perform]],
         largest: float = math.inf,
     ) -> Kept:
         """What is kept under `key`, or else is computed and, up to `largest` bytes, kept."""
         kept = self.get(key)
         if kept is None:
-            with turn():
+            with turn() as perform:
                 kept = self.get(key)  # the run before, or another visitor, may have got it
                 if kept is None:
-                    kept = compute()
+                    kept = perform(compute)
                     if kept.size <= largest:
                         self.put(key, kept)
         return kept
@@ -128,21 +130,22 @@ def keep(
     arguments: Sequence[Any],
     options: Mapping[str, Any],
     compute: Callable[[], Any],
-    turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    turn: Callable[[], AbstractContextManager[Perform]] = lambda: nullcontext(at_once),
 ) -> Any:
     """The result of a call: the one kept for equal arguments, else what `compute` gives.
 
     Args:
         function, arguments, options: the call.
         compute: makes it.
-        turn: where to wait before that; somebody else may have made the same call meanwhile.
+        turn: where to wait before that, and who makes it; somebody else may have made the same
+            call meanwhile.
     """
     given = (arguments, dict(options))
     may_be_slow = _costs.get(_name(function), SLOW) >= SLOW
     key = _Key(function, given) if may_be_slow else None
     if key is None or not key.known:
-        with turn():
-            return handed_on(compute(), given)
+        with turn() as perform:
+            return handed_on(perform(compute), given)
     results = room_for(given, _session())
 
     def computed() -> Kept:

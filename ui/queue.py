@@ -2,13 +2,24 @@
 
 Heavy is what a network computes, a slice of a live training, and a call that has proved slow (see
 `ui.kept`). All of it together gets at most half of the processors: `PLACES` computations at once,
-each with `THREADS` threads of torch. Everything else is light and never waits here.
+each with `THREADS` threads of torch. Everything else is light, never waits here, and goes first
+where there is no free processor: on Linux heavy work runs in threads of low priority.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any
+
+Perform = Callable[[Callable[[], Any]], Any]
+"""Does some work and returns its result."""
+
+NICENESS = 10
+"""Of heavy work: a thread of it gets a tenth of what a light one gets."""
 
 PATIENCE = 0.3
 """Seconds in line after which a visitor is told, and between two tellings."""
@@ -42,13 +53,14 @@ class Turnstile:
     """Lets `places` threads through at once; the others wait, first come, first served.
 
     >>> turnstile = Turnstile(places=1)
-    >>> with turnstile.turn():
-    ...     turnstile.length
+    >>> with turnstile.turn() as perform:
+    ...     perform(lambda: turnstile.length)
     1
     """
 
     def __init__(self, places: int) -> None:
         self._places = places
+        self._threads = ThreadPoolExecutor(places, "heavy", _become_nice)
         self._line: list[object] = []  # the first `places` of it have been let through
         self._moved = threading.Condition()
 
@@ -58,8 +70,8 @@ class Turnstile:
         return len(self._line)
 
     @contextmanager
-    def turn(self, tell: Callable[[int], None] = lambda before: None) -> Iterator[None]:
-        """Wait for one's turn and keep it inside the `with` block.
+    def turn(self, tell: Callable[[int], None] = lambda before: None) -> Iterator[Perform]:
+        """Wait for one's turn and keep it inside the `with` block, which gets who does the work.
 
         Args:
             tell: called every `PATIENCE` seconds of waiting with the number of those who have to
@@ -71,11 +83,14 @@ class Turnstile:
         try:
             while before := self._wait(ticket):
                 tell(before)
-            yield
+            yield self._perform
         finally:
             with self._moved:
                 self._line.remove(ticket)
                 self._moved.notify_all()
+
+    def _perform(self, work: Callable[[], Any]) -> Any:
+        return self._threads.submit(copy_context().run, work).result()
 
     def _wait(self, ticket: object) -> int:
         """How many still have to leave before `ticket`'s turn after `PATIENCE` seconds at most."""
@@ -86,6 +101,16 @@ class Turnstile:
         with self._moved:
             self._moved.wait_for(lambda: not before(), PATIENCE)
             return before()
+
+
+def at_once(work: Callable[[], Any]) -> Any:
+    """Do light work."""
+    return work()
+
+
+def _become_nice() -> None:
+    if sys.platform == "linux":  # elsewhere this would concern the whole process
+        os.nice(NICENESS)
 
 
 HEAVY = Turnstile(PLACES)

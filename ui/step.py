@@ -32,6 +32,7 @@ from ui.live.stage import StageEvent
 from ui.live.table import live_table
 from ui.live.training import live_training, training_serial
 from ui.photo import Photo
+from ui.queue import Perform, at_once
 from ui.recipe import Recipe
 from ui.run import Call, network, run, shared, stream
 from ui.text import Section
@@ -90,7 +91,7 @@ class Step(Controls):
             with measured(function):
                 return run(function, *arguments, **options)
 
-        def turn() -> AbstractContextManager[None]:
+        def turn() -> AbstractContextManager[Perform]:
             return self._turn(function, *arguments, *options.values())
 
         result = keep(function, arguments, options, compute, turn)
@@ -161,7 +162,9 @@ class Step(Controls):
         self.recipe.record_states(function, arguments, options, states)
         return list(states)
 
-    def _turn(self, function: Callable[..., Any], *arguments: Any) -> AbstractContextManager[None]:
+    def _turn(
+        self, function: Callable[..., Any], *arguments: Any
+    ) -> AbstractContextManager[Perform]:
         """A place among the heavy computations, if this is one.
 
         It is if a network is among the arguments, or if the last such call was slow.
@@ -169,7 +172,7 @@ class Step(Controls):
         from torch.nn import Module
 
         heavy = cost(function) > HEAVY or any(isinstance(a, Module) for a in arguments)
-        return self._waiting.turn() if heavy else nullcontext()
+        return self._waiting.turn() if heavy else nullcontext(at_once)
 
     def network(self, name: str, *options: str) -> Any:
         """A trained network of `explainers.models`, loaded once per server."""

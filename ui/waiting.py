@@ -8,7 +8,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
 from ui.language import translate as _
-from ui.queue import HEAVY, GaveWayError
+from ui.queue import HEAVY, GaveWayError, Perform
 
 
 class Waiting:
@@ -23,8 +23,8 @@ class Waiting:
         self._shown = False
 
     @contextmanager
-    def turn(self, gives_way: bool = False) -> Iterator[None]:
-        """A place among the heavy computations inside the `with` block.
+    def turn(self, gives_way: bool = False) -> Iterator[Perform]:
+        """A place among the heavy computations inside the `with` block, which gets who does them.
 
         Args:
             gives_way: leave the line as soon as the visitor does something else, which Streamlit
@@ -42,9 +42,9 @@ class Waiting:
                 raise GaveWayError
 
         try:
-            with HEAVY.turn(tell):
+            with HEAVY.turn(tell) as perform:
                 self._clear()
-                yield
+                yield perform
         except GaveWayError:
             self._clear()
             raise

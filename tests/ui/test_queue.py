@@ -7,12 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
 from ui import queue
-from ui.queue import HEAVY, PLACES, THREADS, Turnstile, cores
+from ui.queue import HEAVY, NICENESS, PLACES, THREADS, Turnstile, at_once, cores
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 20
@@ -226,3 +227,38 @@ def test_an_error_inside_frees_the_place(pool, error) -> None:
         pool.submit(fail).result(SECONDS)
     with turnstile.turn():
         assert turnstile.length == 1
+
+
+# ---------------------------------------------------------------- who does the work
+
+VISITOR: ContextVar[str] = ContextVar("VISITOR")
+
+
+def test_work_is_done_in_the_context_of_its_visitor() -> None:
+    VISITOR.set("the one who asked")
+    with Turnstile(places=1).turn() as perform:
+        where, who = perform(lambda: (threading.current_thread(), VISITOR.get()))
+    assert where is not threading.current_thread()
+    assert who == "the one who asked"
+    assert at_once(threading.current_thread) is threading.current_thread()
+
+
+def test_an_error_of_the_work_reaches_its_visitor() -> None:
+    def fail() -> None:
+        raise Interrupted
+
+    turnstile = Turnstile(places=1)
+    with pytest.raises(Interrupted), turnstile.turn() as perform:
+        perform(fail)
+    assert turnstile.length == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
+def test_light_work_goes_first() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    mine = niceness()
+    with Turnstile(places=1).turn() as perform:
+        assert perform(niceness) == min(19, mine + NICENESS)
+    assert niceness() == mine

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from ui.live.channel import component
-from ui.queue import GaveWayError
+from ui.queue import GaveWayError, Perform, at_once
 
 SLICE = 0.25
 """Seconds of computation between two redraws."""
@@ -53,7 +53,7 @@ def live_training(
     key: str,
     length: int,
     strings: Mapping[str, str],
-    turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    turn: Callable[[], AbstractContextManager[Perform]] = lambda: nullcontext(at_once),
 ) -> list[Any]:
     """Start, pause and repeat a long computation; returns its states so far, at least the first.
 
@@ -63,8 +63,8 @@ def live_training(
         key: unique in the app.
         length: the `step` of its last state.
         strings: `start`, `pause`, `again` and `progress`, the latter with `{step}` and `{length}`.
-        turn: entered for every slice but the first state; if it raises `GaveWayError`, the slice is
-            left out and the browser asks again.
+        turn: entered for every slice but the first state, gives who computes it; if it raises
+            `GaveWayError`, the slice is left out and the browser asks again.
     """
     runs = st.session_state.setdefault(_RUNS, {})
     run = runs.get(key)
@@ -80,8 +80,8 @@ def live_training(
     if fresh:
         run.serial = asked["serial"]
     if going:
-        with suppress(GaveWayError), turn():
-            run.advance(SLICE)
+        with suppress(GaveWayError), turn() as perform:
+            perform(lambda: run.advance(SLICE))
     step = run.states[-1].step
     component("training")(
         data={
