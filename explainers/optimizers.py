@@ -374,8 +374,9 @@ class _Racer:
 def _paths(
     surface: AnySurface, racers: Sequence[_Racer], starts: Tensor, steps: int, noise: Tensor | None
 ) -> Float[Tensor, "racers points n 2"]:
-    run = _run(surface, racers, starts, steps, noise)
-    rows = [[quantities["point"] for quantities in now] for now in run]
+    with torch.no_grad():
+        run = _run(surface, racers, starts, steps, noise)
+        rows = [[quantities["point"] for quantities in now] for now in run]
     paths = zip([starts.detach()] * len(racers), *rows, strict=True)
     return torch.stack([torch.stack(path) for path in paths])
 

@@ -9,6 +9,7 @@ where there is no free processor: on Linux heavy work runs in threads of low pri
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,8 +19,14 @@ from typing import Any
 Perform = Callable[[Callable[[], Any]], Any]
 """Does some work and returns its result."""
 
-NICENESS = 10
-"""Of heavy work: a thread of it gets a tenth of what a light one gets."""
+TURN = 0.5
+"""Seconds that the calls of one run may take together before it goes to the end of the line.
+
+A page with a new photo makes ten heavy calls: if it waited before each, the last would come late.
+"""
+
+NICENESS = 4
+"""Of heavy work: where both want a processor, a light thread gets twice as much of it."""
 
 PATIENCE = 0.3
 """Seconds in line after which a visitor is told, and between two tellings."""
@@ -61,6 +68,7 @@ class Turnstile:
     def __init__(self, places: int) -> None:
         self._places = places
         self._threads = ThreadPoolExecutor(places, "heavy", _become_nice)
+        self._run = threading.local()  # `left`: seconds of its turn
         self._line: list[object] = []  # the first `places` of it have been let through
         self._moved = threading.Condition()
 
@@ -70,20 +78,27 @@ class Turnstile:
         return len(self._line)
 
     @contextmanager
-    def turn(self, tell: Callable[[int], None] = lambda before: None) -> Iterator[Perform]:
+    def turn(
+        self, tell: Callable[[int], None] = lambda before: None, lasts: bool = False
+    ) -> Iterator[Perform]:
         """Wait for one's turn and keep it inside the `with` block, which gets who does the work.
 
         Args:
             tell: called every `PATIENCE` seconds of waiting with the number of those who have to
                 leave first. If it raises, the place in line is given up.
+            lasts: whether the turn is to last for more that this thread will do: up to `TURN`
+                seconds of work it is the first in line again.
         """
-        ticket = object()
+        ticket, left = object(), getattr(self._run, "left", 0.0) if lasts else 0.0
         with self._moved:
-            self._line.append(ticket)
+            self._line.insert(self._places if left > 0 else len(self._line), ticket)
         try:
             while before := self._wait(ticket):
                 tell(before)
+            begun = time.perf_counter()
             yield self._perform
+            if lasts:
+                self._run.left = (left if left > 0 else TURN) - (time.perf_counter() - begun)
         finally:
             with self._moved:
                 self._line.remove(ticket)

@@ -42,7 +42,7 @@ class Waiting:
                 raise GaveWayError
 
         try:
-            with HEAVY.turn(tell) as perform:
+            with HEAVY.turn(tell, lasts=not gives_way) as perform:
                 self._clear()
                 yield perform
         except GaveWayError:

@@ -229,6 +229,33 @@ def test_an_error_inside_frees_the_place(pool, error) -> None:
         assert turnstile.length == 1
 
 
+def test_a_turn_lasts_for_the_calls_of_one_run(pool, monkeypatch) -> None:
+    """The run is first in line again until it has used up its turn, then last."""
+    clock, order = [0.0], []
+    monkeypatch.setattr(queue.time, "perf_counter", lambda: clock[0])
+    turnstile = Turnstile(places=1)
+    holder = Visitor(turnstile, pool)
+
+    def run() -> None:
+        for _call in range(3):
+            with turnstile.turn(lasts=True):
+                order.append("run")
+                clock[0] += queue.TURN / 2
+
+    def other(name: str, in_line: int) -> None:
+        with turnstile.turn(lasts=True):
+            until(lambda: turnstile.length == in_line)  # the run is back
+            order.append(name)
+
+    calls = [(run,), (other, "a", 4), (other, "b", 3), (other, "c", 2)]
+    for number, call in enumerate(calls, start=2):
+        pool.submit(*call)
+        until(lambda joined=number: turnstile.length == joined)
+    holder.leave()
+    until(lambda: turnstile.length == 0)
+    assert order == ["run", "a", "run", "b", "c", "run"]
+
+
 # ---------------------------------------------------------------- who does the work
 
 VISITOR: ContextVar[str] = ContextVar("VISITOR")
