@@ -18,7 +18,7 @@ _CHOICES = "controls.choices"
 _SAID = "controls.said"
 _DEFAULTS = "controls.defaults"
 _FOLLOWERS = "controls.followers"
-_LONGEST_TABLE = 1000
+_LONGEST = 1000
 
 
 def value(topic: str) -> Any:
@@ -138,7 +138,7 @@ class Controls:
         def read(asked: str) -> list[str]:
             return among(asked.split(",")) or list(default)
 
-        chosen = among(self._kept(key, list(default), read, longest=len(",".join(options))))
+        chosen = among(self._kept(key, list(default), read, longest=_LONGEST))
         name = self.topic(key)
         self._defaults[key] = list(default)
         self._said[key] = unless_default(chosen, among(default))
@@ -220,7 +220,7 @@ class Controls:
                 return default
             return asked
 
-        text = self._kept(key, default, read, longest=_LONGEST_TABLE)
+        text = self._kept(key, default, read, longest=_LONGEST)
         name = self.topic(key)
         self._defaults[key] = default
 
@@ -282,7 +282,7 @@ class Controls:
         name = self.topic(key)
         if name not in kept:
             asked = st.query_params.get(key)
-            kept[name] = default if asked is None else read(asked[:longest])
+            kept[name] = default if asked is None or len(asked) > longest else read(asked)
         self._said[key] = unless_default(kept[name], default)
         return kept[name]
 

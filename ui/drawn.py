@@ -13,6 +13,7 @@ Box = Sequence[float]
 
 _STATE = "drawn.state"
 _CORNERS = "drawn.corners"
+_LONGEST = 4000  # characters of a link's boxes: as many as can be drawn take fewer
 _BOX = re.compile(r"(\d{1,5})\.(\d{1,5})\.(\d{1,5})\.(\d{1,5})", re.ASCII)
 
 
@@ -59,8 +60,9 @@ class DrawnBoxes:
 
     def _asked(self) -> list[Box] | None:
         """The link's boxes on this photo, perhaps none at all; None if it says nothing of them."""
-        digest, dash, text = st.query_params.get(self.key, "")[:4000].partition("-")
-        if digest != self._photo.digest[:6] or not dash:
+        asked = st.query_params.get(self.key, "")
+        digest, dash, text = asked.partition("-")
+        if digest != self._photo.digest[:6] or not dash or len(asked) > _LONGEST:
             return None
         found = [_BOX.fullmatch(part) for part in text.split("_")]
         boxes = [tuple(map(int, match.groups())) for match in found if match]

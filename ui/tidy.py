@@ -1,4 +1,4 @@
-"""What visitors leave behind: their sessions are let go, and the memory goes back to the system."""
+"""What visitors leave behind: sessions and uploads are let go, memory goes back to the system."""
 
 import ctypes
 import gc
@@ -12,6 +12,8 @@ from streamlit.runtime import exists, get_instance
 EVERY = 60.0
 """Seconds between two rounds."""
 
+_stood: set[tuple[str, str]] = set()  # uploads that were there in the last round
+
 
 @cache
 def start() -> threading.Thread:
@@ -24,7 +26,7 @@ def start() -> threading.Thread:
 def _for_ever() -> None:
     while True:
         time.sleep(EVERY)
-        for tidy_up in (forget_sessions, return_memory):
+        for tidy_up in (forget_sessions, forget_uploads, return_memory):
             try:
                 tidy_up()
             except Exception:
@@ -41,6 +43,23 @@ def forget_sessions() -> None:
     if sessions is not None:
         with sessions._storage_lock:
             sessions._session_storage._cache.expire()
+
+
+def forget_uploads() -> None:
+    """Drop the files that have been there for a whole round: photos are decoded as they come.
+
+    Streamlit keeps every file, also one that nothing shows, for as long as its session lives.
+    """
+    files = getattr(get_instance(), "_uploaded_file_mgr", None) if exists() else None
+    if files is None:
+        return
+    standing = {
+        (session, name) for session, own in list(files.file_storage.items()) for name in list(own)
+    }
+    for session, name in standing & _stood:
+        files.remove_file(session, name)
+    _stood.clear()
+    _stood.update(standing)
 
 
 def return_memory() -> None:

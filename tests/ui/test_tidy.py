@@ -7,7 +7,9 @@ from unittest.mock import Mock
 
 import pytest
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.session_manager import SessionInfo
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from ui import tidy
@@ -59,6 +61,7 @@ def test_tidying_goes_on_after_an_error(monkeypatch, caplog):
 
     monkeypatch.setattr(tidy.time, "sleep", sleep)
     monkeypatch.setattr(tidy, "forget_sessions", failing)
+    monkeypatch.setattr(tidy, "forget_uploads", lambda: None)
     monkeypatch.setattr(tidy, "return_memory", lambda: rounds.append("memory"))
     with pytest.raises(KeyboardInterrupt):
         tidy._for_ever()
@@ -73,3 +76,25 @@ def test_without_a_server_there_is_nothing_to_drop(monkeypatch, there):
     monkeypatch.setattr(tidy, "exists", lambda: there)
     monkeypatch.setattr(tidy, "get_instance", lambda: Mock(spec=["is_cached_message_hash"]))
     tidy.forget_sessions()
+    tidy.forget_uploads()
+
+
+def test_uploads_are_dropped_once_they_have_stood_for_a_round(monkeypatch):
+    files = MemoryUploadedFileManager("/upload")
+    monkeypatch.setattr(tidy, "exists", lambda: True)
+    monkeypatch.setattr(tidy, "get_instance", lambda: SimpleNamespace(_uploaded_file_mgr=files))
+
+    def upload(name):
+        files.add_file("session", UploadedFileRec(name, "photo.jpg", "image/jpeg", b"..."))
+
+    def there():
+        return [name for name in "ab" if files.get_files("session", [name])]
+
+    upload("a")
+    tidy.forget_uploads()
+    upload("b")
+    assert there() == ["a", "b"]
+    tidy.forget_uploads()
+    assert there() == ["b"]
+    tidy.forget_uploads()
+    assert there() == []
