@@ -1070,23 +1070,23 @@ def photo_maps(
         factors = image.new_tensor([sizes[member] for member in members])
         alike = activation in _HOMOGENEOUS
         x = image.expand(1 if alike else len(members), *image.shape[1:])
-        seen, maps = [], {}
+        peaks, seen = [], {}
         for depth, (shape, size) in enumerate(zip(shapes, factors.T, strict=True), start=1):
             weight = _drawn(shape, distribution, generator, x.dtype).to(x.device)
             framed = functional.pad(x, (1, 1, 1, 1), mode="replicate")
             y, peak = _held(functional.conv2d(framed, weight), None if alike else size)
             x = chosen.formula(y, **chosen.parameters)
-            seen.append({"peak": peak, "std": _moments(x.flatten(1))[1]})
+            peaks.append(peak)
             if depth in depths:
-                maps[depth] = _most_varied(x)
-        numbers, wanted = _stacked(seen), [depth - 1 for depth in depths]
-        shown = torch.stack([maps[depth] for depth in depths], dim=1)
+                seen[depth] = {"maps": _most_varied(x), "std": _moments(x.flatten(1))[1]}
+        peak, shown = torch.stack(peaks, dim=1), _stacked([seen[depth] for depth in depths])
+        wanted = [depth - 1 for depth in depths]
         if alike:
-            numbers = _sized(numbers, [len(members)], factors)
-            peak = numbers["peak"].clamp(max=signal_limits(x.dtype)[1])
-            shown = shown * peak[:, wanted, None, None]
-        std = _told(numbers["std"], *_gone(numbers["peak"]))[:, wanted]
-        return {"maps": shown, "std": std}
+            peak = _sized({"peak": peak}, [len(members)], factors)["peak"]
+            reach = peak[:, wanted].clamp(max=signal_limits(x.dtype)[1])
+            shown = {"maps": shown["maps"] * reach[..., None, None], "std": shown["std"] * reach}
+        lost, faded = (gone[:, wanted] for gone in _gone(peak))
+        return shown | {"std": _told(shown["std"], lost, faded)}
 
     return PhotoMaps(**_in_batches(schemes, generator, batch))
 
