@@ -294,19 +294,15 @@ class UnitHover(CellHover):
         return header | {"extent": extent}, arrays
 
 
-def unit_layers(
-    fields: Sequence[Field], layer: int, rows: int, columns: int, hint: str
-) -> list[CellHover]:
+def unit_layers(fields: Sequence[Field], rows: int, columns: int, hint: str) -> list[CellHover]:
     """Pointing at a unit of the last layer shows its field, nested in it those of earlier layers.
 
     Args:
         fields: of all layers.
-        layer: index of the layer whose field is outermost.
         rows, columns: of the last layer's map.
     """
-    last = fields[-1]
-    centre, side = last.first_centre, last.stride
-    boxes = list(dict.fromkeys(concentric_boxes(fields[: layer + 1], centre, centre)))
+    centre, side = fields[-1].first_centre, fields[-1].stride
+    boxes = list(dict.fromkeys(concentric_boxes(fields, centre, centre)))
     depths = np.linspace(0.25, 1, len(boxes))[:-1] if len(boxes) > 1 else []
     inner = plotly.colors.sample_colorscale(MAGNITUDE, depths, colortype="tuple")
     return [

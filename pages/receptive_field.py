@@ -85,20 +85,21 @@ def on_photo(step):
     factor = step.live_slider(_("All dilations times"), [1, 2, 3, 4], 1, key="dilate")
     step.reset()
     layers = step.run(explain.dilate, layers, factor)
+    margin = max(step.run(explain.receptive_fields, layers)[-1].padding / side for side in size)
+    layers = layers[: chosen + 1]
     fields = step.run(explain.receptive_fields, layers)
     found = step.run(explain.describe_stack, layers, size)
     if not found.rows * found.columns:
         step.empty(_("The photo is too small for these layers: nothing is left of the map."))
         return
-    hint = _("Point at a unit of the last map to see its field. Click to pin it.")
-    (units,) = shown = figures.unit_layers(fields, chosen, found.rows, found.columns, hint)
-    margin = max(fields[-1].padding / side for side in size)
+    hint = _("Point at a unit of the layer to see its field. Click to pin it.")
+    (units,) = shown = figures.unit_layers(fields, found.rows, found.columns, hint)
     seen = step.stage(photo, shown, margin=min(margin + 0.02, 1))
     row, column = divmod(units.cell if seen.cell is None else seen.cell, found.columns)
     y, x = (fields[-1].first_centre + place * found.jump for place in (row, column))
-    box = step.run(explain.concentric_boxes, fields, x, y)[chosen]
+    box = step.run(explain.concentric_boxes, fields, x, y)[-1]
     outside = step.run(explain.outside_share, box, size)
-    step.says(layer=names[chosen], side=fields[chosen].size, x=x, y=y, outside=outside)
+    step.says(layer=names[chosen], side=found.field, x=x, y=y, outside=outside)
     step.fact(outside_percent=100 * outside)
 
 

@@ -108,6 +108,18 @@ def test_a_pinned_place_stays_while_the_layers_are_played(concept):
         shown(layer)
 
 
+def test_one_points_at_units_of_the_chosen_layer(open_page, settled):
+    concept = Concept(open_page(f"{PAGE}?lang=en&layer=0"), settled)
+    top = concept.step("on_photo").locator(".stage-top")
+    top.scroll_into_view_if_needed()
+    concept.settle()
+    concept.page.mouse.move(*top.evaluate("node => node.__stage.client(100.5, 60.5)"))
+    concept.page.wait_for_function(
+        "node => String(node.__stage.cellBoxes.at(-1)) === '99,59,102,62'",
+        arg=top.element_handle(),
+    )
+
+
 def test_the_step_is_told_in_the_language_of_the_page(open_page):
     page = open_page(f"{PAGE}?lang=zh")
     expect(page.get_by_role("heading", name=load(PAGE, "zh").title, exact=True)).to_be_visible()

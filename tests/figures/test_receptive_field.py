@@ -150,7 +150,7 @@ def test_units_stand_in_the_middle_of_their_fields():
     layers = PRESETS["alexnet"]
     fields = receptive_fields(layers)
     rows, columns = (output_sizes(layers, side)[-1] for side in (480, 640))
-    (units,) = unit_layers(fields, len(layers) - 1, rows, columns, "hint")
+    (units,) = unit_layers(fields, rows, columns, "hint")
     header = encodable([units])["units"]
     x1, y1, x2, y2 = header["extent"]
     left, top, right, bottom = fields[-1].box(0, 0)
@@ -162,19 +162,23 @@ def test_units_stand_in_the_middle_of_their_fields():
 
 def test_units_show_earlier_layers_up_to_the_chosen_one():
     fields = receptive_fields(VGG)
-    for chosen in range(len(VGG)):
-        (units,) = unit_layers(fields, chosen, 15, 20, "")
-        encodable([units])
-        place = fields[-1].first_centre
-        assert units.boxes == concentric_boxes(fields[: chosen + 1], place, place)
-    (units,) = unit_layers(receptive_fields([Layer(1), Layer(1)]), 1, 3, 3, "")
+    for last, field in enumerate(fields):
+        (units,) = unit_layers(fields[: last + 1], 15, 20, "")
+        extent = encodable([units])["units"]["extent"]
+        assert extent[2] - extent[0] == 20 * field.stride
+        assert units.boxes[-1] == field.box(0, 0)
+        place = field.first_centre
+        assert units.boxes == list(
+            dict.fromkeys(concentric_boxes(fields[: last + 1], place, place))
+        )
+    (units,) = unit_layers(receptive_fields([Layer(1), Layer(1)]), 3, 3, "")
     assert units.boxes == [(0, 0, 1, 1)]
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_units_of_every_preset_can_be_drawn(name):
     fields = receptive_fields(PRESETS[name])
-    encodable(unit_layers(fields, len(fields) - 1, 3, 4, ""))
+    encodable(unit_layers(fields, 3, 4, ""))
 
 
 def test_the_network_draws_what_counts_over_what_it_reads():

@@ -147,8 +147,9 @@ def test_colours_are_plotlys():
 
 
 def test_boxes_of_the_browser_hold_until_the_revision_changes(browser_says):
-    browser_says(sent(boxes=[[1, 2, 30, 40]], cell=3, picked=["b", 1]))
-    assert stage_event("stage", SIZE, boxes=[]) == StageEvent(("b", 1), 3, [(1, 2, 30, 40)])
+    browser_says(sent(boxes=[[1, 2, 30, 40]], cell=3, at=[9, 8.5], picked=["b", 1]))
+    event = StageEvent(("b", 1), 3, [(1, 2, 30, 40)], (9, 8.5))
+    assert stage_event("stage", SIZE, boxes=[]) == event
     assert stage_event("stage", SIZE, boxes=TWO, revision=1).boxes == [
         (0, 0, 10, 10),
         (5, 5, 640, 20),
@@ -193,15 +194,18 @@ nested = any_.recursive(
 )
 
 
-@given(state=nested, boxes=nested, picked=nested, cell=nested)
-def test_nothing_a_browser_sends_breaks_the_page(state, boxes, picked, cell):
+@given(state=nested, boxes=nested, picked=nested, cell=nested, at=nested)
+def test_nothing_a_browser_sends_breaks_the_page(state, boxes, picked, cell, at):
+    grid = CellHover("c", 3, 2, 100, 80, TWO).encode(SIZE)
     with pytest.MonkeyPatch.context() as patch:
-        for told in (state, sent(boxes=boxes, picked=picked, cell=cell)):
+        for told in (state, sent(boxes=boxes, picked=picked, cell=cell, at=at)):
             patch.setattr(st, "session_state", {"stage": {"stage": told}})
             layer = Boxes("b", TWO, pickable=True).encode(SIZE)
             event = _within(stage_event("stage", SIZE, boxes=[]), [layer])
             assert event.picked in (None, ("b", 0), ("b", 1))
             assert event.cell is None
+            pinned = _within(stage_event("stage", SIZE), [grid]).cell
+            assert pinned is None or 0 <= pinned < 6
             assert all(0 <= x1 < x2 <= 640 for x1, _, x2, _ in event.boxes)
 
 
@@ -220,6 +224,24 @@ def test_only_cells_of_the_grid_are_pinned(cell, kept):
     layer = PatchMaps("m", 2, 2, np.zeros((4, 1, 1)), 0, 1)
     assert _within(StageEvent(cell=cell), [layer.encode(SIZE)]).cell == kept
     assert _within(StageEvent(cell=cell), []).cell is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "at", "kept"),
+    [
+        (2, 2, (90, 10), 1),
+        (4, 4, (90, 59), 11),
+        (4, 4, (90, 61), 15),
+        (4, 4, (50, 40), 5),  # of equally near ones the first
+        (1, 1, (90, 60), 0),
+        (4, 4, (-5, 500), 12),  # beyond the grid
+        (4, 4, None, 3),
+    ],
+)
+def test_in_another_grid_the_cell_at_the_same_place_is_pinned(rows, columns, at, kept):
+    grid = CellHover("c", rows, columns, 100, 80, TWO).encode(SIZE)
+    assert _within(StageEvent(cell=3, at=at), [grid]).cell == kept
+    assert _within(StageEvent(at=at), [grid]).cell is None
 
 
 def test_maps_of_bytes_are_sent_as_they_are():

@@ -4,6 +4,7 @@ Python sends arrays once; hovering, drawing and the sliders that play a stack of
 server. What Python learns is small: the box picked, the cell pinned, the boxes drawn.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -59,12 +60,15 @@ class StageEvent:
     Attributes:
         picked: layer and index of the picked box.
         cell: index of the pinned cell or patch, row by row.
+        at: middle of the pinned cell or patch in photo pixels, (x, y): in another grid of a
+            `CellHover` the cell is pinned that lies there.
         boxes: the drawn boxes, corners in photo pixels within the photo; None without `Drawn`.
     """
 
     picked: tuple[str, int] | None = None
     cell: int | None = None
     boxes: list[tuple[float, float, float, float]] | None = None
+    at: tuple[float, float] | None = None
 
 
 def stage(
@@ -162,6 +166,7 @@ def stage_event(
         picked=_picked(state.get("picked")),
         cell=_index(state.get("cell")),
         boxes=given if given is None else _drawn(state.get("boxes"), size),
+        at=_numbers(state.get("at"), 2),
     )
 
 
@@ -201,30 +206,50 @@ def _drawn(value: Any, size: tuple[int, int]) -> list[tuple[float, float, float,
 
 
 def _drawn_box(row: Any, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    if not isinstance(row, list | tuple) or len(row) != 4:
-        return None
-    if not all(isinstance(place, int | float) and -1e9 < place < 1e9 for place in row):
+    places = _numbers(row, 4)
+    if places is None:
         return None
     x1, y1, x2, y2 = (
-        min(max(float(place), 0.0), float(side)) for place, side in zip(row, size * 2, strict=True)
+        min(max(place, 0.0), float(side)) for place, side in zip(places, size * 2, strict=True)
     )
     return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    if not isinstance(value, list | tuple) or len(value) != count:
+        return None
+    if not all(isinstance(number, int | float) and -1e9 < number < 1e9 for number in value):
+        return None
+    return tuple(map(float, value))
 
 
 def _within(event: StageEvent, encoded: Sequence[Encoded]) -> StageEvent:
     """The event without what the layers of this run do not hold."""
     cells, boxes = 0, {}
+    picked, cell = event.picked, event.cell
     for header, arrays in encoded:
         if header.get("pickable"):
             boxes[header["name"]] = len(arrays["boxes"])
         if header["kind"] in ("cells", "patches"):
             cells = header["rows"] * header["columns"]
-    picked, cell = event.picked, event.cell
+        if header["kind"] == "cells" and cell is not None and event.at:
+            cell = _nearest_cell(header, event.at)
     return replace(
         event,
         picked=picked if picked and picked[1] < boxes.get(picked[0], 0) else None,
         cell=cell if cell is not None and cell < cells else None,
     )
+
+
+def _nearest_cell(grid: Mapping[str, Any], at: tuple[float, float]) -> int:
+    """The cell whose middle is nearest, of equal ones the first, as `stage_shape.js` finds it."""
+    left, top, right, bottom = grid["extent"]
+    ways = ((at[1], top, bottom, grid["rows"]), (at[0], left, right, grid["columns"]))
+    row, column = (
+        min(max(math.ceil((place - low) / (high - low) * count) - 1, 0), count - 1)
+        for place, low, high, count in ways
+    )
+    return row * grid["columns"] + column
 
 
 # ---------------------------------------------------------------- checks

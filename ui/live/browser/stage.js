@@ -5,7 +5,9 @@ import { element, onReconnect, perFrame, piece, publish, subscribe, theme, unpac
 import { hands } from "./stage_hands.js";
 import * as paint from "./stage_paint.js";
 import { savePicture } from "./stage_picture.js";
-import { area, cellAt, cellBox, clamp, fit, handlesOf, inside, toPhoto, toScreen } from "./stage_shape.js";
+import {
+  area, cellAt, cellBox, clamp, fit, handlesOf, inside, middle, nearestCell, toPhoto, toScreen,
+} from "./stage_shape.js";
 import { describe, number } from "./stage_words.js";
 
 const PATIENCE = 5000; // ms after which a report without an answer counts as lost
@@ -38,6 +40,7 @@ class Stage {
     this.selected = null;
     this.picked = null;
     this.pinned = null;
+    this.pinnedAt = null; // the middle of that cell, in photo pixels
     this.along = new Map(); // where the sliders stand that lead through the map shown
     this.moved = null; // the one of them that moved last, later than what is pointed at
     this.told = null;
@@ -109,7 +112,7 @@ class Stage {
     this.editing = this.drawn?.editable ?? false;
     const cells = this.grid ? this.grid.rows * this.grid.columns : 0;
     if (other || this.cell >= cells) this.forget();
-    if (this.pinned >= cells) this.pinned = null;
+    this.keepPinned(cells);
     if (this.grid?.points_at !== points) this.told = null;
     this.style = { ...meta.colours, ...theme(this.root) };
     this.follow();
@@ -124,8 +127,21 @@ class Stage {
     this.boxes = boxes.map((box) => [...box]);
     this.picked = picked;
     this.pinned = cell;
+    this.pinnedAt = null;
     this.selected = null;
     this.unsent = false;
+  }
+
+  pin(cell) {
+    this.pinned = cell;
+    this.pinnedAt = cell === null ? null : middle(cellBox(this.grid, cell));
+  }
+
+  // In another grid that cell is pinned which lies where the pinned one was.
+  keepPinned(cells) {
+    if (this.pinnedAt && this.grid?.kind === "cells") this.pinned = nearestCell(this.grid, this.pinnedAt);
+    else if (this.pinned >= cells) this.pin(null);
+    else if (this.grid) this.pin(this.pinned);
   }
 
   forget() {
@@ -225,6 +241,7 @@ class Stage {
       revision: this.meta.revision,
       picked: this.picked,
       cell: this.pinned,
+      at: this.pinnedAt,
       boxes: this.boxes.map((box) => box.map((place) => Math.round(place * 100) / 100)),
     });
   }

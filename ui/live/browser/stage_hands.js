@@ -167,7 +167,7 @@ function choose(stage) {
   const { hovered, cell, picked } = stage;
   if (hovered && stage.layer(hovered[0]).pickable) {
     stage.picked = String(picked) === String(hovered) ? null : hovered;
-  } else if (cell !== null) stage.pinned = stage.pinned === cell ? null : cell;
+  } else if (cell !== null) stage.pin(stage.pinned === cell ? null : cell);
   else if (picked) stage.picked = null;
   else return;
   stage.report();

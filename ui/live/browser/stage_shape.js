@@ -54,12 +54,26 @@ export function resized([x1, y1, x2, y2], [hx, hy], [dx, dy], [width, height], l
   ];
 }
 
-// The cell of a grid of `rows` by `columns` over `extent` that holds the point, or null.
-export function cellAt({ rows, columns, extent: [x1, y1, x2, y2] }, [x, y]) {
-  const column = Math.floor(((x - x1) / (x2 - x1)) * columns);
-  const row = Math.floor(((y - y1) / (y2 - y1)) * rows);
+export const middle = ([x1, y1, x2, y2]) => [(x1 + x2) / 2, (y1 + y2) / 2];
+
+// How many rows and columns of a grid of `rows` by `columns` over `extent` lie before a point.
+function before({ rows, columns, extent: [x1, y1, x2, y2] }, [x, y]) {
+  return [((y - y1) / (y2 - y1)) * rows, ((x - x1) / (x2 - x1)) * columns];
+}
+
+// The cell that holds the point, or null.
+export function cellAt(grid, point) {
+  const { rows, columns } = grid;
+  const [row, column] = before(grid, point).map(Math.floor);
   const outside = column < 0 || row < 0 || column >= columns || row >= rows;
   return outside ? null : row * columns + column;
+}
+
+// The cell whose middle is nearest to the point, of equal ones the first.
+export function nearestCell(grid, point) {
+  const { rows, columns } = grid;
+  const [row, column] = before(grid, point).map((count) => Math.ceil(count) - 1);
+  return clamp(row, 0, rows - 1) * columns + clamp(column, 0, columns - 1);
 }
 
 export function cellBox({ rows, columns, extent: [x1, y1, x2, y2] }, cell) {
