@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from explainers.boxes import Number
 from explainers.models.imagenet import imagenet_input
@@ -861,7 +862,7 @@ def network_receptive_field(
     generator = generator or torch.Generator(image.device).manual_seed(0)
     with torch.enable_grad():
         picture = imagenet_input(image).requires_grad_()
-        maps = features[: block + 1](picture)
+        maps = _folded(features[: block + 1])(picture)
         unit = maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2]
         mixes = torch.randn(draws, len(unit), generator=generator, device=generator.device)
         total = torch.zeros_like(picture)
@@ -906,6 +907,29 @@ def untrained(
                 module.train()
         copied(imagenet_input(image))
     return copied.eval()
+
+
+def _folded(features: Module) -> Module:
+    """The same network with every batch normalization folded into the convolution before it.
+
+    Outside of training both are one affine map, and the way back takes half the time.
+    """
+    made = _copied(features)
+    for block in [part for part in made.modules() if isinstance(part, nn.Sequential)]:
+        for place in range(len(block) - 1):
+            layer, normalization = block[place], block[place + 1]
+            if isinstance(layer, nn.Conv2d) and isinstance(normalization, nn.BatchNorm2d):
+                layer.weight, layer.bias = fuse_conv_bn_weights(
+                    layer.weight,
+                    layer.bias,
+                    normalization.get_buffer("running_mean"),
+                    normalization.get_buffer("running_var"),
+                    normalization.eps,
+                    normalization.weight,
+                    normalization.bias,
+                )
+                block[place + 1] = nn.Identity()
+    return made
 
 
 def _copied(module: Module) -> Module:

@@ -1,3 +1,4 @@
+import copy
 import itertools
 import math
 from dataclasses import replace
@@ -685,6 +686,18 @@ def test_a_trained_layers_gradient_is_its_kernel():
     wanted = layer.weight[0].abs().sum(dim=0) * mixes.abs().mean()
     assert_close(found[110:115, 110:115], wanted.detach())
     assert found.count_nonzero() == 25
+
+
+@pytest.mark.parametrize("block", [0, 1, 5, 13])
+def test_the_gradient_is_that_of_the_network_as_it_stands(features, photo, block):
+    picture = imagenet_input(photo).double().requires_grad_()
+    maps = copy.deepcopy(features).double()[: block + 1](picture)
+    unit = maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2]
+    (mix,) = torch.randn(1, len(unit), generator=generator())
+    (mix.double() @ unit).backward()
+    found = network_receptive_field(features, photo, block, generator(), draws=1)
+    wanted = picture.grad[0].abs().sum(dim=0)
+    assert_close(found.double(), wanted, rtol=0, atol=1e-3 * float(wanted.max()))
 
 
 def test_random_weights_are_kaimings_and_the_network_is_left_alone(features, photo):
