@@ -30,7 +30,6 @@ from ui.catalogue import CONCEPTS
 RESULTS = ROOT / "build" / "load.json"
 FIRST, WHOLE = "First views", "Whole pages"
 LIGHT, SWEEP, NETWORK = "Light changes", "Changes of a sweep", "Changes of a network's input"
-HEAVY = (SWEEP, NETWORK)
 NETWORK_SHARE = 0.1
 PAUSE = 0.4  # seconds between two visitors who arrive
 
@@ -82,13 +81,11 @@ class Visitor:
         """
         start = due = time.perf_counter() + self._random.random()
         while self.client.controls and due < start + seconds:
-            late, before = due < time.perf_counter(), self.answers[-1].kind
             await asyncio.sleep(due - time.perf_counter())
-            await self._move(due, before if late and before in HEAVY else LIGHT)
+            await self._move(due)
             due = max(due + 1, start + int(time.perf_counter() - start))
 
-    async def _move(self, due: float, behind: str) -> None:
-        """Move something; a light change that had to wait for a heavy one counts with it."""
+    async def _move(self, due: float) -> None:
         controls = self.client.controls
         feeding = self._fed & controls.keys()
         sliders = [topic for topic in controls.keys() - feeding if controls[topic].slides]
@@ -100,7 +97,7 @@ class Visitor:
                 await self._timed(NETWORK, self.client.change(sorted(feeding)[choice]), due)
         else:
             topic = self._random.choice(sorted(sliders))
-            kind = SWEEP if topic in self._swept else behind
+            kind = SWEEP if topic in self._swept else LIGHT
             await self._timed(kind, self.client.change(topic), due)
 
     async def _change_photo(self) -> None:
