@@ -374,7 +374,7 @@ class _Racer:
 def _paths(
     surface: AnySurface, racers: Sequence[_Racer], starts: Tensor, steps: int, noise: Tensor | None
 ) -> Float[Tensor, "racers points n 2"]:
-    with torch.no_grad():
+    with torch.inference_mode():
         run = _run(surface, racers, starts, steps, noise)
         rows = [[quantities["point"] for quantities in now] for now in run]
     paths = zip([starts.detach()] * len(racers), *rows, strict=True)
@@ -553,7 +553,8 @@ def step_details(
         raise ValueError(f"steps is {steps}: at least 1 is needed")
     starts = start[None]
     racer = _racer(optimizer, lr, starts, hyper)
-    rows = [now for (now,) in _run(surface, [racer], starts, steps, noise=None)]
+    with torch.inference_mode():
+        rows = [now for (now,) in _run(surface, [racer], starts, steps, noise=None)]
     stacked = {name: torch.stack([row[name] for row in rows]).to(start) for name in rows[0]}
     values = {name: rows.reshape(steps, -1).expand(-1, 2) for name, rows in stacked.items()}
     values |= OPTIMIZERS[optimizer].corrected(values, **racer.hyper)

@@ -8,6 +8,7 @@ the other, and following a height back costs three times as much.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -340,8 +341,8 @@ def _gradient(
 ) -> Tensor:
     if isinstance(function, Surface | Quadratic | Alignment) and function.slope:
         return _slope(function.slope, points)
-    points.requires_grad_()
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        points = points.clone().requires_grad_()
         total = function(points).sum()
     slope: Tensor = torch.autograd.grad(total, points, create_graph=create_graph)[0]
     return slope
@@ -503,6 +504,17 @@ class Survey:
     minima: Float[Tensor, "minima 2"]
     minimum_heights: Float[Tensor, "minima"]
     lowest: float
+
+    @cached_property
+    def rank(self) -> Float[Tensor, "rows columns"]:
+        """The share of the lattice that lies lower than each point; no height is the highest.
+
+        >>> survey("quadratic", resolution=5).rank[2]
+        tensor([0.1200, 0.0400, 0.0000, 0.0400, 0.1200])
+        """
+        known = self.height.nan_to_num(math.inf).flatten()
+        lower = torch.searchsorted(known.sort().values, known)
+        return (lower / len(known)).reshape(self.height.shape)
 
     @property
     def deepest(self) -> Float[Tensor, "deepest 2"]:

@@ -68,8 +68,7 @@ def contours(ground: Survey) -> dict[str, Any]:
     Between two lines lies about as much of the map's area as between any other two, less near the
     lowest point. Where the surface has no height it counts as highest.
     """
-    rank = ground.height.nan_to_num(math.inf).flatten().argsort().argsort()
-    shown = (rank / (len(rank) - 1)).sqrt().reshape(ground.height.shape)
+    shown = ground.rank.sqrt()
     x, y = _axes(ground.window, len(shown))
     return {
         "type": "contour",

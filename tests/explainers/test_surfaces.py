@@ -382,6 +382,14 @@ class TestSurvey:
         assert seen.height[:, :50].isnan().all()
         assert seen.lowest == pytest.approx(math.log(0.1))
 
+    def test_points_of_one_height_have_one_rank(self):
+        (plain,) = survey("0*x + 3", 11).rank.unique()
+        assert plain == 0
+        seen = survey("sqrt(x) + y*0", 21)  # no height left of the middle
+        assert seen.rank[0, 10:].tolist() == pytest.approx([k / 21 for k in range(11)])
+        assert (seen.rank[:, :10] == seen.rank[0, 0]).all()
+        assert seen.rank[0, 0] == pytest.approx(11 / 21)
+
     @pytest.mark.parametrize("text", ["sqrt(-1 - x**2)", "log(-exp(x))", "x/0 - x/0"])
     def test_of_a_surface_that_is_nowhere(self, text):
         with pytest.raises(ExpressionError) as refused:

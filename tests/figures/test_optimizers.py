@@ -73,6 +73,7 @@ class TestMap:
     def test_where_there_is_no_height_it_counts_as_highest(self):
         z = figures.contours(survey("log(x)", 21))["z"]
         assert z[:, :10].min() > z[:, 11:].max()
+        assert len(set(z[:, :10].flatten())) == 1  # and no line is drawn there
 
     def test_what_is_gone_leaves_a_gap(self):
         x, y = figures.drawable(torch.tensor([[1.0, 2.0], [math.inf, 1e9], [math.nan, 3.0]]))
