@@ -11,6 +11,7 @@ from tools.browser import settle
 
 VIEW = {"width": 1440, "height": 900}
 PERIOD = 3.0  # seconds that a drag takes there and back
+PLAYED = 2  # seconds of a sweep that is played, which none is shorter than
 REST = 250  # milliseconds
 
 # The time from the next key to the first frame that shows another title and another curve.
@@ -34,42 +35,59 @@ ARM = """() => {
         }, { capture: true, once: true });
     });
 }"""
-# Drags a slider there and back, a move at every frame as a hand's are, and counts what is redrawn.
-# Moves sent from outside wait for one another: 15 a second, fewer than the page takes from a hand.
+# Each counts what is redrawn in each of some seconds, while something moves at every frame as under
+# a hand: a slider there and back, a pointer that is somewhere else each time, or nothing. Moves
+# sent from outside wait for one another: 15 a second, fewer than the page takes from a hand.
 DRAG = """async (slider, [seconds, period]) => {
-    const swing = (moment) => {
+    const counts = await COUNT(seconds, (moment) => {
         const share = 0.5 + 0.45 * Math.sin((moment * 2 * Math.PI) / period);
         slider.value = Math.round(share * slider.max);
         slider.dispatchEvent(new Event("input", { bubbles: true }));
-    };
-    const found = await COUNT(seconds, swing);
+    });
     slider.dispatchEvent(new Event("change", { bubbles: true }));
-    return found;
+    return counts;
+}"""
+HOVER = """async (stage, seconds) => {
+    const { left, top, width, height } = stage.getBoundingClientRect();
+    let move = 0;
+    return await COUNT(seconds, () => {
+        move += 1;
+        const clientX = left + width * ((move * 0.618) % 1);
+        const clientY = top + height * ((move * 0.414) % 1);
+        const pointer = { clientX, clientY, isPrimary: true, pointerType: "mouse", bubbles: true };
+        stage.dispatchEvent(new PointerEvent("pointermove", pointer));
+    });
 }"""
 WATCH = """async (_slider, seconds) => await COUNT(seconds, () => {})"""
 COUNT = """(async (seconds, act) => {
     window.__figureFrames = [];
     window.__stageFrames = [];
     const start = performance.now();
-    let moment = 0;
-    while (moment < seconds) {
-        act(moment);
+    const moment = () => (performance.now() - start) / 1000;
+    while (moment() < seconds) {
+        act(moment());
         await new Promise(requestAnimationFrame);
-        moment = (performance.now() - start) / 1000;
     }
-    const figures = window.__figureFrames.length / moment;
-    return { figures, stages: window.__stageFrames.length / moment };
+    const counted = (frames) => {
+        const counts = new Array(seconds).fill(0);
+        for (const frame of frames) {
+            const second = Math.floor((frame - start) / 1000);
+            if (second < seconds) counts[second] += 1;
+        }
+        return counts;
+    };
+    return { figures: counted(window.__figureFrames), stages: counted(window.__stageFrames) };
 })"""
 DRAWN = """() => [...document.querySelectorAll(".live-plot:not([data-far])")]
     .every((plot) => plot.querySelector(".main-svg"))"""
 
 
 @dataclass(frozen=True)
-class Rate:
-    """How often a second figures and stages were redrawn."""
+class Redrawn:
+    """How often figures and stages were redrawn in each of some seconds."""
 
-    figures: float
-    stages: float
+    figures: list[int]
+    stages: list[int]
 
 
 def open_page(browser: Browser, address: str) -> Page:
@@ -86,26 +104,36 @@ def loaded(page: Page) -> Page:
     return page
 
 
-# ---------------------------------------------------------------- while a slider is dragged
+# ---------------------------------------------------------------- while something moves
 
 
-def dragged(page: Page, label: str, seconds: float) -> Rate:
+def dragged(page: Page, label: str, seconds: int) -> Redrawn:
+    """Drag a slider there and back for so long."""
     slider = in_view(page.get_by_role("slider", name=label))
     found = slider.evaluate(DRAG.replace("COUNT", COUNT), [seconds, PERIOD])
     settle(page)
-    return Rate(**found)
+    return Redrawn(**found)
 
 
-def played(page: Page, label: str, seconds: float) -> Rate:
-    """Let a slider play its sweep from the start."""
+def hovered(page: Page, stage: str, seconds: int) -> Redrawn:
+    """Point at another place of a stage at every frame."""
+    top = in_view(page.locator(f".st-key-{stage} .stage-top"))
+    return Redrawn(**top.evaluate(HOVER.replace("COUNT", COUNT), seconds))
+
+
+def played(page: Page, label: str, seconds: int) -> Redrawn:
+    """Let a slider play its sweep from the start, again and again."""
     slider = page.locator(".live-slider").filter(has=page.get_by_role("slider", name=label))
-    in_view(slider.get_by_role("slider")).press("Home")
-    settle(page)
-    slider.get_by_role("button", name="Play").click()
-    found = slider.evaluate(WATCH.replace("COUNT", COUNT), seconds)
-    slider.get_by_role("button", name="Pause").click()
-    settle(page)
-    return Rate(**found)
+    found = Redrawn([], [])
+    while len(found.stages) < seconds:
+        in_view(slider.get_by_role("slider")).press("Home")
+        settle(page)
+        slider.get_by_role("button", name="Play").click()
+        more = slider.evaluate(WATCH.replace("COUNT", COUNT), PLAYED)
+        slider.get_by_role("button", name="Pause").click()
+        settle(page)
+        found = Redrawn(found.figures + more["figures"], found.stages + more["stages"])
+    return found
 
 
 def in_view(node: Locator) -> Locator:

@@ -11,11 +11,16 @@ from explainers.anchors_nms import make_anchors, match_anchors, nms, sweep_nms
 from explainers.attention_maps import scaled_dot_product_attention
 from explainers.boxes import box_iou
 from explainers.descents import rate_grid, sweep_rates
-from explainers.initialization import compare_schemes, random_inputs
+from explainers.initialization import (
+    Propagation,
+    compare_schemes,
+    propagate,
+    random_inputs,
+)
 from explainers.models.mobilenet_v2 import classify
 from explainers.models.ssd_mobilenet_v2 import preprocess
 from explainers.models.vit_s14 import attend
-from explainers.optimizers import OPTIMIZERS, trajectories
+from explainers.optimizers import OPTIMIZERS, race, trajectories
 from explainers.surfaces import SURFACES, Quadratic, lattice
 from ui.run import current_calls, network, run
 from ui.samples import DEFAULT, sample
@@ -115,6 +120,20 @@ def ratio(
 
 def adam(surface: str, starts: torch.Tensor, steps: int, lr: float) -> torch.Tensor:
     return trajectories(surface, "adam", starts, steps, lr)
+
+
+def race_all() -> torch.Tensor:
+    """What a new start asks for on the page of the optimizers."""
+    rates = torch.full((len(OPTIMIZERS), 1), 0.01, dtype=torch.float64)
+    start = torch.tensor([SURFACES["beale"].start], dtype=torch.float64)
+    return run(race, "beale", list(OPTIMIZERS), start, 200, rates)
+
+
+def send_signal() -> Propagation:
+    """What another number of layers asks for first on the page of initialization."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = random_inputs(32, 64, generator)
+    return run(propagate, inputs, 50, "xavier_normal", "relu", generator, width=128)
 
 
 def lay_out_and_match(objects: torch.Tensor) -> torch.Tensor:

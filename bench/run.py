@@ -46,8 +46,9 @@ def light_app(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measur
         for number, (name, (script, options)) in enumerate(scripts.items()):
             server = running_app(logs / f"{number}.log", script, **options)
             pages[name] = visitor.open_page(browser, servers.enter_context(server))
-        rate = visitor.dragged(pages[LIVE], "Frequency", 2 if repetitions < 10 else 8)
-        yield Measure("Live slider dragged: figures computed and drawn", rate.figures, "/s", "≥ 10")
+        found = visitor.dragged(pages[LIVE], "Frequency", repetitions)
+        name = "Live slider dragged: figures computed and drawn"
+        yield Measure.of(name, found.figures, "/s", "≥ 10")
         times = visitor.single_changes(pages, repetitions)
     for name, taken in times.items():
         yield Measure.of(f"Slider to pixels, {name}", taken, "ms")
@@ -58,7 +59,6 @@ def light_app(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measur
 
 def real_app(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measure]:
     """The app itself: what is loaded at first, then its pages at work beside a bare one."""
-    seconds = 2 if repetitions < 10 else 5
     with (
         running_app(logs / "app.log") as server,
         running_app(logs / "bare.log", "bench/apps/plain.py", **AS_STREAMLIT_COMES) as bare,
@@ -68,13 +68,15 @@ def real_app(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measure
             received = visitor.first_view(browser, f"{server}/{concept.id}")
             yield from first_view(concept.id, received)
         page = visitor.open_page(browser, f"{server}/anchors_nms")
-        rate = visitor.dragged(page, "Positive above IoU", seconds)
-        yield Measure("Matching threshold dragged: stages redrawn", rate.stages, "/s", "≥ 30")
-        rate = visitor.dragged(page, "IoU threshold", seconds)
-        yield Measure("NMS sweep dragged: stages redrawn", rate.stages, "/s", "≥ 30")
-        rate = visitor.played(page, "IoU threshold", min(seconds, 2))
-        yield Measure("NMS sweep played: stages redrawn", rate.stages, "/s", "≥ 30")
+        redrawn = {
+            "Matching threshold dragged": visitor.dragged(page, "Positive above IoU", repetitions),
+            "NMS sweep dragged": visitor.dragged(page, "IoU threshold", repetitions),
+            "NMS sweep played": visitor.played(page, "IoU threshold", repetitions),
+            "Anchors pointed at": visitor.hovered(page, "anchors_nms-layout-stage", repetitions),
+        }
         page.context.close()
+        for name, found in redrawn.items():
+            yield Measure.of(f"{name}: stages redrawn", found.stages, "/s", "≥ 30")
         yield from pages.measures(browser, server, bare, repetitions)
 
 
