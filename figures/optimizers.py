@@ -766,8 +766,8 @@ def refusal(error: ExpressionError, translate: Translate) -> str:
         Reason.DEPTH: _("The expression is nested too deeply. Split it or shorten it."),
         Reason.SYNTAX: _("This is no expression. Write it like `x**2 + 3*y**2`."),
         Reason.OPERATION: _(
-            "{part} cannot be used. Allowed are numbers, x, y, `+ - * / **` and functions such as "
-            "sin(x)."
+            "{part} cannot be used. Allowed are numbers, x, y, `+ - * / **` and sin, cos, tan, "
+            "exp, log, sqrt, abs, tanh of one argument."
         ),
         Reason.NAME: _(
             "{part} is not known. Allowed are x, y, pi, e, sin, cos, tan, exp, log, sqrt, abs, "

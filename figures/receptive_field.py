@@ -30,6 +30,7 @@ from figures.style import CATEGORIES, CHOSEN, IGNORED, MAGNITUDE, TEMPLATE, figu
 
 THEORETICAL, EFFECTIVE = CATEGORIES[1], CHOSEN
 BRANCHES = (CATEGORIES[1], CATEGORIES[4], CATEGORIES[2], CATEGORIES[3])
+_ABOVE = 84  # pixels for what stands above two panels
 PRESETS = {
     "vgg16": "VGG-16",
     "alexnet": "AlexNet",
@@ -139,14 +140,15 @@ def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> Figur
         axes[f"yaxis{number}"] = upright | {"anchor": f"x{number}"}
         at = {"x": 0, "y": reach, "xref": f"x{number}", "yref": f"y{number}"}
         notes.append({"text": title, **at, "yanchor": "bottom", "showarrow": False})
-    bar = _bar(_("Paths")) | {
-        "y": 1.12,
-        "tickvals": np.log(steps),
-        "ticktext": list(map(str, steps)),
-    }
+    # In pixels from the upper edge, however high the figure is: the bar, its title, the panels'.
+    high = {"y": 1, "yref": "container", "yanchor": "top", "ypad": 18}
+    bar = _bar("") | high | {"tickvals": np.log(steps), "ticktext": list(map(str, steps))}
+    corner = {"x": 0, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "left"}
+    shift = {"yanchor": "bottom", "yshift": _ABOVE - 18, "font": {"size": 12}, "showarrow": False}
+    notes.append({"text": _("Paths"), **corner, **shift})
     colours = {"colorscale": MAGNITUDE, "cmin": 0, "cmax": math.log(max(most, 2)), "colorbar": bar}
-    layout = {"template": TEMPLATE, "height": 420, "annotations": notes, "coloraxis": colours}
-    return Figure(traces, layout | axes)
+    layout = {"height": 430, "margin": {"t": _ABOVE}, "annotations": notes, "coloraxis": colours}
+    return Figure(traces, {"template": TEMPLATE, **layout, **axes})
 
 
 def gradient_map(gradient: Tensor, effective: float, widest: int, translate: Translate) -> Figure:

@@ -124,3 +124,26 @@ def test_the_step_is_told_in_the_language_of_the_page(open_page):
     page = open_page(f"{PAGE}?lang=zh")
     expect(page.get_by_role("heading", name=load(PAGE, "zh").title, exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="添加一层")).to_be_visible()
+
+
+def test_a_figure_of_squares_ends_with_them(open_page, settled):
+    concept = Concept(open_page(f"{PAGE}?lang=en", width=390, height=800), settled)
+    concept.settle()
+    figure = concept.page.locator(f".st-key-{PAGE}-touch-touches .live-plot")
+    figure.scroll_into_view_if_needed()
+    drawn = """plot => new Promise((done) => {
+        const look = () => {
+            const layout = plot._fullLayout;
+            if (layout?.yaxis?.domain[0] < 0.02) done([plot.clientHeight, layout.height]);
+            else requestAnimationFrame(look);
+        };
+        look();
+    })"""
+    narrow = figure.evaluate(drawn)
+    assert narrow[0] == narrow[1] < 340
+    concept.page.set_viewport_size({"width": 1440, "height": 800})
+    figure.scroll_into_view_if_needed()
+    concept.page.wait_for_function(
+        "(plot) => plot.clientHeight === plot._fullLayout.height && plot.clientHeight > 400",
+        arg=figure.element_handle(),
+    )

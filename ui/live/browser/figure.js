@@ -72,6 +72,10 @@ function ghostly(trace, drawn) {
   return ghost;
 }
 
+// The axes that keep the scale of another one: where a column is narrow they may leave room below.
+const tied = (layout) => Object.keys(layout).filter((name) => layout[name]?.scaleanchor);
+const span = (range) => range?.[1] - range?.[0];
+
 const pause = () => new Promise((resolve) => { setTimeout(resolve); });
 const painted = () => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); });
 
@@ -119,6 +123,7 @@ function create(root) {
   let gone = false;
   let leave;
   const left = new Promise((resolve) => { leave = resolve; });
+  let fitted = {};
   let whole = true; // whether more has changed than where lines and dots are
   let looks = ""; // all of the figure but the x and y of its traces
   let places = []; // those, trace by trace
@@ -128,6 +133,12 @@ function create(root) {
   let unsubscribe = [];
   const at = new Map(); // topics in the order in which they last moved
   const grip = createGrip(plot);
+  const widths = new ResizeObserver(() => {
+    if (!fitted.frame || fitted.frame === frame()) return;
+    whole = true;
+    draw();
+  });
+  widths.observe(plot);
   const place = proximity(plot, () => { if (stale) drawInTurn(); }, () => { if (stale) redraw(); });
 
   const moved = () => [...at.keys()].flatMap((topic) => meta.sweeps.filter((s) => s.topic === topic));
@@ -188,15 +199,48 @@ function create(root) {
   }
 
   async function paint() {
-    const layout = dressed(figure.layout, theme(root), meta.height);
+    plot.style.height = `${height()}px`;
+    const layout = dressed(figure.layout, theme(root), height());
     if (meta.grip) layout.dragmode = false;
     layout.datarevision = ++serial;
     await P.react(plot, [...current(), ...ghosts], layout, {
       displaylogo: false, displayModeBar: false, responsive: true,
     });
+    if (!gone) await fit();
     if (gone) return;
     grip.update(meta.grip);
     listen();
+  }
+
+  // What the height that fits depends on: the column, the places of the axes and their proportions.
+  function frame() {
+    const axes = tied(figure.layout).map((name) => {
+      const axis = figure.layout[name];
+      const [letter, ...number] = axis.scaleanchor;
+      const across = figure.layout[`${letter}axis${number.join("")}`];
+      return [span(axis.range) / span(across.range), axis.domain, across.domain];
+    });
+    return JSON.stringify([plot.clientWidth, meta.height, axes]);
+  }
+
+  const height = () => (fitted.frame === frame() ? fitted.height : meta.height);
+
+  // Where axes of one scale leave room below, the figure ends with them and their labels.
+  async function fit() {
+    let drawn = plot._fullLayout;
+    const ends = tied(figure.layout).map((name) => drawn[name].domain[0]);
+    const spare = Math.min(...ends) * drawn._size.h;
+    if (!ends.length || spare < 1) return;
+    const used = drawn._size.h - spare;
+    await shrink(drawn.height - spare);
+    drawn = plot._fullLayout;
+    await shrink(used + drawn._size.t + drawn._size.b);
+  }
+
+  async function shrink(wanted) {
+    fitted = { frame: frame(), height: Math.ceil(wanted) };
+    plot.style.height = `${fitted.height}px`;
+    if (!gone) await P.relayout(plot, { height: fitted.height });
   }
 
   // Lines and dots between fixed axes move alone: Plotly would draw all that is below them again.
@@ -298,7 +342,7 @@ function create(root) {
         meta = received.meta;
         arrays = received.arrays;
         figure = JSON.parse(new TextDecoder().decode(arrays.figure.data));
-        plot.style.height = `${meta.height}px`;
+        plot.style.height = `${height()}px`;
         plot.setAttribute("role", "img");
         plot.ariaLabel = meta.label;
         follow();
@@ -313,6 +357,7 @@ function create(root) {
       unsubscribe.forEach((off) => off());
       grip.destroy();
       place.end();
+      widths.disconnect();
       P?.purge(plot);
     },
   };
