@@ -55,3 +55,17 @@ def test_training_shows_its_progress_and_stops(open_page, settled):
     assert steps < 300
     expect(said).to_contain_text(f"At step {steps} ")
     expect(said).to_contain_text("1 of 48")
+
+
+def test_rows_of_tiles_keep_their_distance_in_a_narrow_column(open_page, settled):
+    page = settled(open_page("initialization?lang=en", width=390, height=800))
+    figure = page.locator(".st-key-initialization-on_photo-first .live-plot")
+    figure.scroll_into_view_if_needed()
+    heights = []
+    for scheme in ("light", "dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        settled(page)
+        page.wait_for_function("plot => plot._fullLayout", arg=figure.element_handle())
+        page.wait_for_timeout(500)
+        heights.append(figure.evaluate("plot => plot.clientHeight"))
+    assert heights == [530] * 3

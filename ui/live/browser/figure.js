@@ -72,8 +72,10 @@ function ghostly(trace, drawn) {
   return ghost;
 }
 
-// The axes that keep the scale of another one: where a column is narrow they may leave room below.
-const tied = (layout) => Object.keys(layout).filter((name) => layout[name]?.scaleanchor);
+// The axes as high as the figure that keep the scale of another one: where a column is narrow they
+// may leave room below.
+const tied = (layout) =>
+  Object.keys(layout).filter((name) => layout[name]?.scaleanchor && !layout[name].domain);
 const span = (range) => range?.[1] - range?.[0];
 
 const pause = () => new Promise((resolve) => { setTimeout(resolve); });
@@ -212,13 +214,13 @@ function create(root) {
     listen();
   }
 
-  // What the height that fits depends on: the column, the places of the axes and their proportions.
+  // What the height that fits depends on: the column, the axes' places and proportions.
   function frame() {
     const axes = tied(figure.layout).map((name) => {
       const axis = figure.layout[name];
       const [letter, ...number] = axis.scaleanchor;
       const across = figure.layout[`${letter}axis${number.join("")}`];
-      return [span(axis.range) / span(across.range), axis.domain, across.domain];
+      return [span(axis.range) / span(across.range), across.domain];
     });
     return JSON.stringify([plot.clientWidth, meta.height, axes]);
   }
