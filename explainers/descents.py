@@ -5,7 +5,7 @@ Rates, starts and draws are rows of one batch; the rules of `explainers.optimize
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -136,6 +136,19 @@ def sweep_rates(
             f"starts has {len(starts)} rows, rates has shape {list(rates.shape)}: "
             "at least one start and one rate are needed"
         )
+    parts = _each_descent(surface, optimizers, starts, steps, rates, lowest)
+    return RateSweep(rates, *(part.mean(dim=2) for part in parts))
+
+
+def _each_descent(
+    surface: AnySurface,
+    optimizers: Sequence[str],
+    starts: Tensor,
+    steps: int,
+    rates: Tensor,
+    lowest: Number | None,
+) -> tuple[Float[Tensor, "optimizers rates starts"], ...]:
+    """What `RateSweep` averages over the starts: height, remaining and arrived."""
     function = find_surface(surface)
     each_start = starts.repeat(len(rates), 1)
     each_rate = rates.repeat_interleave(len(starts)).expand(len(optimizers), -1)
@@ -153,8 +166,7 @@ def sweep_rates(
     arrived = since(near & kept[:, -1:])
     arrived = arrived.where(arrived >= 0, steps + 1).to(last)
     shape = (len(optimizers), len(rates), len(starts))
-    parts = (last, share.log10(), arrived)
-    return RateSweep(rates, *(part.reshape(shape).mean(dim=2) for part in parts))
+    return last.reshape(shape), share.log10().reshape(shape), arrived.reshape(shape)
 
 
 def fair_rates(
@@ -193,11 +205,11 @@ def fair_rates(
     starts = low + (0.2 + 0.6 * drawn.to(low)) * (high - low)
     rates = rate_grid(1e-4, 1e3, 43, device=device)
     everywhere = lattice(window, 4, 4, device=device, dtype=low.dtype).reshape(-1, 2)
-    middle, whole = (
-        sweep_rates(surface, optimizers, from_there, steps, rates, lowest)
-        for from_there in (starts, everywhere)
-    )
-    return replace(middle, arrived=whole.arrived).best_rate
+    both = torch.cat([starts, everywhere])
+    parts = _each_descent(surface, optimizers, both, steps, rates, lowest)
+    height, remaining, arrived = (part.split(len(starts), dim=2) for part in parts)
+    averages = (part.mean(dim=2) for part in (height[0], remaining[0], arrived[1]))
+    return RateSweep(rates, *averages).best_rate
 
 
 def largest_stable_rate(curvature: Number, momentum: Number = 0.0, nesterov: bool = False) -> float:

@@ -378,7 +378,8 @@ def _paths(
         run = _run(surface, racers, starts, steps, noise)
         rows = [[quantities["point"] for quantities in now] for now in run]
     paths = zip([starts.detach()] * len(racers), *rows, strict=True)
-    return torch.stack([torch.stack(path) for path in paths])
+    points = torch.stack([point for path in paths for point in path])
+    return points.reshape(len(racers), steps + 1, *starts.shape)
 
 
 def _run(

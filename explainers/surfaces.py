@@ -467,8 +467,9 @@ def inside(points: Float[Tensor, "*batch 2"], window: Window) -> Bool[Tensor, "*
     tensor([ True, False, False])
     """
     _check_window(window)
-    low, high = points.new_tensor(window).unbind(1)
-    return ((points >= low) & (points <= high)).all(dim=-1)
+    (left, right), (bottom, top) = window
+    x, y = points.unbind(-1)
+    return (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
 
 
 def _below_neighbours(height: Tensor) -> Tensor:
