@@ -18,7 +18,7 @@ from explainers.expressions import (
 from explainers.optimizers import StepDetails
 from explainers.surfaces import Survey, Window
 from figures.plain import Figure
-from figures.style import CATEGORIES, IGNORED, MAGNITUDE, figure, vertical
+from figures.style import CATEGORIES, IGNORED, SEEN_ON_PAGE, figure, vertical
 from figures.words import in_a_row, latex, readable, verbatim
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, _yellow = CATEGORIES
@@ -77,7 +77,7 @@ def contours(ground: Survey) -> dict[str, Any]:
         "z": (shown * FINEST).numpy().astype(np.uint16),
         "contours": {"coloring": "lines", "start": 0, "end": FINEST, "size": FINEST / LEVELS},
         "line": {"width": 1.2, "smoothing": 1},
-        "colorscale": MAGNITUDE,
+        "colorscale": SEEN_ON_PAGE,
         "showscale": False,
         "opacity": 0.75,
         "hovertemplate": "%{x:.3g}, %{y:.3g}<extra></extra>",
@@ -525,7 +525,7 @@ def basin_map(
         reached = settled.float().where(settled >= 0, math.nan)
         bar = {"thickness": 10, "outlinewidth": 0}
         cells |= {"z": reached.numpy(), "zmin": 0, "zmax": steps, "colorbar": bar}
-        cells |= {"colorscale": MAGNITUDE, "reversescale": True}
+        cells |= {"colorscale": SEEN_ON_PAGE, "reversescale": True}
     else:
         palette = _palette(len(ground.minima))
         cells |= {"z": _shades(found, steps).reshape(side, side).numpy(), "showscale": False}

@@ -26,7 +26,16 @@ from explainers.receptive_field import (
 )
 from figures.plain import Figure
 from figures.stage import Boxes, CellHover, Encoded, HeatMap
-from figures.style import CATEGORIES, CHOSEN, IGNORED, MAGNITUDE, TEMPLATE, figure, vertical
+from figures.style import (
+    CATEGORIES,
+    CHOSEN,
+    IGNORED,
+    MAGNITUDE,
+    SEEN_ON_PAGE,
+    TEMPLATE,
+    figure,
+    vertical,
+)
 
 THEORETICAL, EFFECTIVE = CATEGORIES[1], CHOSEN
 BRANCHES = (CATEGORIES[1], CATEGORIES[4], CATEGORIES[2], CATEGORIES[3])
@@ -76,7 +85,7 @@ def growth(layers: Sequence[Layer], fields: Sequence[Field], translate: Translat
             "color": np.log2(strides),
             "cmin": 0,
             "cmax": doublings or 1,
-            "colorscale": MAGNITUDE,
+            "colorscale": SEEN_ON_PAGE,
             "line": {"width": 0},
             "colorbar": _bar(_("Pixels from unit to unit"))
             | {"tickvals": np.log2(steps), "ticktext": list(map(str, steps))},
@@ -146,7 +155,12 @@ def touches(panels: Sequence[tuple[str, Tensor]], translate: Translate) -> Figur
     corner = {"x": 0, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "left"}
     shift = {"yanchor": "bottom", "yshift": _ABOVE - 18, "font": {"size": 12}, "showarrow": False}
     notes.append({"text": _("Paths"), **corner, **shift})
-    colours = {"colorscale": MAGNITUDE, "cmin": 0, "cmax": math.log(max(most, 2)), "colorbar": bar}
+    colours = {
+        "colorscale": SEEN_ON_PAGE,
+        "cmin": 0,
+        "cmax": math.log(max(most, 2)),
+        "colorbar": bar,
+    }
     layout = {"height": 430, "margin": {"t": _ABOVE}, "annotations": notes, "coloraxis": colours}
     return Figure(traces, {"template": TEMPLATE, **layout, **axes})
 
