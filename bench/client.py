@@ -40,16 +40,19 @@ _BOUNDARY = "a-photo-ends-here"
 
 @dataclass(frozen=True)
 class Control:
-    """A live slider or a select box: its widget, its fragment, and its positions or options."""
+    """A slider or a select box: its widget, its fragment, and its positions or options.
+
+    A live slider has a revision; the numbers of Streamlit's own are its options.
+    """
 
     widget: str
     fragment: str
-    options: list[str]
+    options: list[str] | range
     revision: int | None = None
 
     @property
     def slides(self) -> bool:
-        return self.revision is not None
+        return self.revision is not None or isinstance(self.options, range)
 
 
 class Client:
@@ -57,7 +60,7 @@ class Client:
 
     Args:
         address: of the app, such as http://127.0.0.1:8501.
-        page: the concept's id.
+        page: the concept's id; nothing for the page of an app that has but one.
         number: tells visitors apart, below 64; it is written into the colour of the photo.
     """
 
@@ -101,7 +104,9 @@ class Client:
         control = self.controls[topic]
         place = self._random.randrange(len(control.options))
         state = WidgetState(id=control.widget)
-        if not control.slides:
+        if isinstance(control.options, range):
+            state.double_array_value.data.append(control.options[place])
+        elif not control.slides:
             state.string_value = control.options[place]
         else:
             self._serial += 1
@@ -240,6 +245,10 @@ class Client:
         elif kind == "selectbox":
             box = element.selectbox
             self.controls[_key(box.id)] = Control(box.id, delta.fragment_id, list(box.options))
+        elif kind == "slider":
+            slider = element.slider
+            numbers = range(int(slider.min), int(slider.max) + 1)
+            self.controls[slider.label] = Control(slider.id, delta.fragment_id, numbers)
         elif kind in ("button", "file_uploader"):
             self._fragments[getattr(element, kind).id] = delta.fragment_id
         elif kind == "exception":

@@ -3,6 +3,8 @@
 They come one after the other, look at the page and upload a photo of their own. When all are
 there they stay for a while: mostly they move a slider, and on pages with networks they sometimes
 change what a network is given. Printed as a table, written to build/load.json.
+
+For comparison the same visitors can be sent to a bare Streamlit page, where all move its slider.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from tools.browser import ROOT, running_app
 from ui.catalogue import CONCEPTS
 
 RESULTS = ROOT / "build" / "load.json"
+BARE = "bench/apps/plain.py"
 FIRST, WHOLE = "First views", "Whole pages"
 LIGHT, SWEEP, NETWORK = "Light changes", "Changes of a sweep", "Changes of a network's input"
 NETWORK_SHARE = 0.1
@@ -71,7 +74,7 @@ class Visitor:
 
     async def arrive(self) -> None:
         await self._timed(FIRST, self.client.open())
-        if self.client.controls:
+        if self.client.page and self.client.controls:
             await self._change_photo()
 
     async def stay(self, seconds: float) -> None:
@@ -116,15 +119,17 @@ class Visitor:
         return milliseconds is not None
 
 
-async def visit(addresses: Sequence[str], count: int, seconds: float) -> list[Visitor]:
+async def visit(
+    addresses: Sequence[str], pages: Sequence[str], count: int, seconds: float
+) -> list[Visitor]:
     """Let `count` visitors come, stay together for `seconds`, and go.
 
     Args:
         addresses: of the replicas: who has come to one stays there.
+        pages: where they go, in turn.
         count: of visitors, at most 64.
         seconds: how long all of them are there.
     """
-    pages = [concept.id for concept in CONCEPTS]
     visitors: list[Visitor] = []
 
     async def come(number: int) -> None:
@@ -158,7 +163,7 @@ def measures(visitors: Sequence[Visitor]) -> Iterator[Measure]:
     seen = sum(client.foreign_photos for client in clients)
     yield Measure("Photos of somebody else", seen, "", "≤ 0")
     light = [answer for answer in answers if answer.kind == LIGHT]
-    for page in sorted({answer.page for answer in light}):
+    for page in sorted({answer.page for answer in light if answer.page}):
         yield from told(f"{LIGHT}, {page}", [a for a in light if a.page == page])
 
 
@@ -178,13 +183,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--visitors", type=int, default=50, help="how many (50, at most 64)")
     parser.add_argument("--seconds", type=float, default=300, help="how long they stay (300)")
     parser.add_argument("--replicas", type=int, default=1, help="processes that serve them (1)")
+    parser.add_argument("--bare", action="store_true", help="send them to a bare Streamlit page")
     options = parser.parse_args(arguments)
+    script, pages = (BARE, [""]) if options.bare else ("app.py", [c.id for c in CONCEPTS])
     with TemporaryDirectory() as folder:
         begun, busy = time.perf_counter(), os.getloadavg()
         with ExitStack() as servers:
             logs = [Path(folder) / f"{number}.log" for number in range(options.replicas)]
-            addresses = [servers.enter_context(running_app(log)) for log in logs]
-            visitors = asyncio.run(visit(addresses, options.visitors, options.seconds))
+            addresses = [servers.enter_context(running_app(log, script)) for log in logs]
+            visitors = asyncio.run(visit(addresses, pages, options.visitors, options.seconds))
         took = time.perf_counter() - begun
     server = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = [
@@ -197,7 +204,9 @@ def main(arguments: list[str]) -> None:
     for error in {error for visitor in visitors for error in visitor.client.errors}:
         print(error)
     load = ", ".join(f"{value:.2f}" for value in busy)
-    print(f"{options.visitors} visitors, {options.seconds:g} s, replicas: {options.replicas}")
+    print(
+        f"{script}: {options.visitors} visitors, {options.seconds:g} s, {options.replicas} replicas"
+    )
     print(f"load before: {load}")
     RESULTS.parent.mkdir(exist_ok=True)
     results = {**vars(options), "load_before": busy, "measures": [asdict(m) for m in found]}

@@ -10,8 +10,20 @@ import pytest
 from PIL import Image, ImageStat
 
 from bench.client import Client, packed_jpeg, photo
-from bench.load import FIRST, LIGHT, NETWORK, SWEEP, SWEPT, Answer, Visitor, measures, visit
+from bench.load import (
+    BARE,
+    FIRST,
+    LIGHT,
+    NETWORK,
+    SWEEP,
+    SWEPT,
+    Answer,
+    Visitor,
+    measures,
+    visit,
+)
 from tools.browser import running_app
+from ui.catalogue import CONCEPTS
 from ui.live.channel import pack
 
 
@@ -22,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_three_visitors_are_answered_and_see_their_own_photos(server) -> None:
-    visitors = asyncio.run(visit([server], 3, 3))
+    visitors = asyncio.run(visit([server], [concept.id for concept in CONCEPTS], 3, 3))
     assert len({visitor.client.page for visitor in visitors}) == 3
     for visitor in visitors:
         assert visitor.client.errors == []
@@ -31,6 +43,17 @@ def test_three_visitors_are_answered_and_see_their_own_photos(server) -> None:
         kinds = Counter(answer.kind for answer in visitor.answers)
         assert kinds[FIRST] == 1
         assert kinds[LIGHT] + kinds[SWEEP] + kinds[NETWORK] >= 1
+        assert all(answer.milliseconds is not None for answer in visitor.answers)
+
+
+def test_a_bare_page_is_visited_for_comparison(tmp_path) -> None:
+    with running_app(tmp_path / "bare.log", BARE) as address:
+        visitors = asyncio.run(visit([address], [""], 2, 2))
+    for visitor in visitors:
+        assert visitor.client.controls.keys() == {"Frequency"}
+        first, *moves = [answer.kind for answer in visitor.answers]
+        assert first == FIRST
+        assert set(moves) == {LIGHT}
         assert all(answer.milliseconds is not None for answer in visitor.answers)
 
 
