@@ -458,7 +458,7 @@ def mean_attention_distance(
     x = torch.arange(columns, device=attention.device, dtype=attention.dtype)
     centres = torch.cartesian_prod(y, x)
     distance: Tensor = torch.linalg.vector_norm(centres[:, None] - centres, dim=-1)
-    weighed = (between_patches * distance).sum(dim=-1)
+    weighed = torch.einsum("...ij,ij->...i", between_patches, distance)
     return (weighed / total.where(total > 0, 1.0)).mean(dim=-1)
 
 
@@ -611,5 +611,6 @@ def _check_weights(attention: Tensor, ndim: int) -> None:
             f"attention has shape {list(attention.shape)}: square maps of at least one token are "
             "needed"
         )
-    if not (attention.isfinite() & (attention >= 0)).all():
+    least, most = attention.aminmax()
+    if not (least >= 0 and most < math.inf):  # NaN is neither
         raise ValueError("attention has a weight that is negative or not finite")

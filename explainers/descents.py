@@ -153,20 +153,32 @@ def _each_descent(
     each_start = starts.repeat(len(rates), 1)
     each_rate = rates.repeat_interleave(len(starts)).expand(len(optimizers), -1)
     paths = race(function, optimizers, each_start, steps, each_rate)
-    height = heights(function, paths)
-    height = height.where(height.isfinite(), math.inf)
-    began, last, late = height[:, 0], height[:, -1], height[:, (steps + 1) // 2 :].mean(dim=1)
+    # One optimizer after the other: for so much memory at once the system would be asked each time.
+    height = [heights(function, path).nan_to_num(math.inf, math.inf, math.inf) for path in paths]
+    known = torch.stack([seen.min() for seen in height]).min()
+    known = known if lowest is None else known.clamp(max=lowest)
     window: Window | None = getattr(function, "window", None)
+    parts = [_way_down(*one, known, window) for one in zip(paths, height, strict=True)]
+    shape = (len(optimizers), len(rates), len(starts))
+    return tuple(torch.stack(part).reshape(shape) for part in zip(*parts, strict=True))
+
+
+def _way_down(
+    paths: Float[Tensor, "points n 2"],
+    height: Float[Tensor, "points n"],
+    known: Float[Tensor, ""],
+    window: Window | None,
+) -> tuple[Float[Tensor, "n"], ...]:
+    """The height at the end of each path, what remains of its way down and when it arrived."""
+    steps = len(paths) - 1
+    began, last, late = height[0], height[-1], height[(steps + 1) // 2 :].mean(dim=0)
     kept = inside(paths, window) if window else paths.isfinite().all(dim=-1)
-    stays = last.isfinite() & kept.all(dim=1)
-    known = height.min() if lowest is None else height.min().clamp(max=lowest)
+    stays = last.isfinite() & kept.all(dim=0)
     way = (began - known).clamp(min=torch.finfo(late.dtype).tiny)
     share = ((late - known) / way).where(stays, 1.0).nan_to_num(1.0).clamp(min=_ARRIVED)
-    near = (height - last[:, None]).abs() <= _ARRIVED * (began - last)[:, None]
-    arrived = since(near & kept[:, -1:])
-    arrived = arrived.where(arrived >= 0, steps + 1).to(last)
-    shape = (len(optimizers), len(rates), len(starts))
-    return last.reshape(shape), share.log10().reshape(shape), arrived.reshape(shape)
+    near = (height - last).abs() <= _ARRIVED * (began - last)
+    arrived = since(near & kept[-1])
+    return last, share.log10(), arrived.where(arrived >= 0, steps + 1).to(last)
 
 
 def fair_rates(
@@ -206,10 +218,10 @@ def fair_rates(
     rates = rate_grid(1e-4, 1e3, 43, device=device)
     everywhere = lattice(window, 4, 4, device=device, dtype=low.dtype).reshape(-1, 2)
     both = torch.cat([starts, everywhere])
-    parts = _each_descent(surface, optimizers, both, steps, rates, lowest)
-    height, remaining, arrived = (part.split(len(starts), dim=2) for part in parts)
-    averages = (part.mean(dim=2) for part in (height[0], remaining[0], arrived[1]))
-    return RateSweep(rates, *averages).best_rate
+    height, remaining, arrived = _each_descent(surface, optimizers, both, steps, rates, lowest)
+    middle, whole = slice(None, len(starts)), slice(len(starts), None)
+    parts = height[..., middle], remaining[..., middle], arrived[..., whole]
+    return RateSweep(rates, *(part.mean(dim=2) for part in parts)).best_rate
 
 
 def largest_stable_rate(curvature: Number, momentum: Number = 0.0, nesterov: bool = False) -> float:
