@@ -220,7 +220,7 @@ def _relu(x: Tensor) -> Tensor:
 
 
 def _relu6(x: Tensor) -> Tensor:
-    """`min(max(0, x), 6)`; Sandler et al., 2018."""
+    """`min(max(0, x), 6)`; Krizhevsky, 2010."""
     return torch.where(x >= 6, 6, _relu(x))
 
 

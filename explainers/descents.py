@@ -193,9 +193,10 @@ def fair_rates(
 
     The sweep tries 43 rates from 10⁻⁴ to 10³ from 16 starts, drawn once for all in the middle of
     the surface's window, three fifths of each side. The best has least of the way down before it
-    in the second half of the steps, averaged over the starts; what leaves the map has gained
-    nothing. Of equal ones that is best which arrives first from 4 by 4 starts all over the window,
-    its corners included: so none is taken that does well in the middle alone. See `RateSweep`.
+    in the second half of the steps, by the mean of the logarithm over the starts; what leaves the
+    map has gained nothing. Of equal ones that is best which arrives first from 4 by 4 starts all
+    over the window, its corners included: so none is taken that does well in the middle alone. See
+    `RateSweep`.
 
     Args:
         surface, steps: as in `trajectories`.
@@ -341,8 +342,15 @@ class BasinCounts:
     median_steps: float
 
 
-def count_basins(found: Basins, minimum_heights: Float[Tensor, "minima"]) -> BasinCounts:
-    """Count what `basins` finds; `minimum_heights` are those of its minima.
+def count_basins(
+    found: Basins, minimum_heights: Float[Tensor, "minima"], lowest: Number | None = None
+) -> BasinCounts:
+    """Count what `basins` finds.
+
+    Args:
+        minimum_heights: of the minima that `basins` was given.
+        lowest: the lowest height known, such as `survey` finds: on the border of the map a surface
+            may lie lower than in all its minima. By default that of the lowest minimum.
 
     >>> starts, minima = torch.tensor([[1.0, 0.4], [1.0, 0.0]]), torch.tensor([[0.0, 1], [0, -1]])
     >>> found = basins("saddle", "sgd", starts, 50, 0.1, minima, window=((-2, 2), (-2, 2)))
@@ -352,7 +360,8 @@ def count_basins(found: Basins, minimum_heights: Float[Tensor, "minima"]) -> Bas
     reached = found.minimum >= 0
     low = torch.zeros_like(reached)
     if len(minimum_heights):
-        low = minimum_heights <= minimum_heights.min() + 1e-6
+        least = minimum_heights.min() if lowest is None else lowest
+        low = minimum_heights <= least + 1e-6
         low = reached & low[found.minimum]
     median = found.settled[reached].double().quantile(0.5) if reached.any() else math.nan
     return BasinCounts(

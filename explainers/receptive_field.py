@@ -724,7 +724,7 @@ def expected_size(layers: Sequence[Layer], weights: str = "normal") -> float:
     the gradient does, too; with normal ones its size goes like the root of the paths, which is √2
     times as wide. It exceeds the share t of its largest value on a disc of area -2π σ² ln t. The
     law is one of deep stacks; where it would exceed a shallow one's field, the field's size is
-    given.
+    given, and never less than a pixel.
 
     Args:
         layers: at least one.
@@ -740,7 +740,7 @@ def expected_size(layers: Sequence[Layer], weights: str = "normal") -> float:
     _check_choice(weights, WEIGHTS, "weights")
     widening = math.sqrt(2) if weights == "normal" else 1.0
     law = path_std(layers) * widening * math.sqrt(-2 * math.pi * math.log(TWO_SIGMA))
-    return min(law, float(receptive_fields(layers)[-1].size))
+    return min(max(law, 1.0), float(receptive_fields(layers)[-1].size))
 
 
 def cycle_layers(depth: int, dilations: Sequence[int] = (1,), kernel_size: int = 3) -> list[Layer]:

@@ -47,8 +47,8 @@ FORMULAS = {
     "tanh": r"\tanh x",
     "relu": r"\max(0, x)",
     "relu6": r"\min(\max(0, x), 6)",
-    "leaky_relu": r"\max(0, x) + {negative_slope}\min(0, x)",
-    "prelu": r"\max(0, x) + {weight}\min(0, x)",
+    "leaky_relu": r"x > 0:\; x,\quad x \le 0:\; {negative_slope}x",
+    "prelu": r"x > 0:\; x,\quad x \le 0:\; {weight}x",
     "elu": r"x > 0:\; x,\quad x \le 0:\; {alpha}(e^x - 1)",
     "selu": r"1.0507 \cdot \text{ELU}_{1.6733}(x)",
     "swish": r"x\,\sigma({beta}x)",
@@ -182,7 +182,7 @@ def formula(name: str, parameters: Mapping[str, float]) -> str:
         factor = "" if value == 1 else rf"{value:.3g}\,"
         inverse = "" if value == 1 else rf"\tfrac{{1}}{{{value:.3g}}}\,"
         text = text.replace(f"{{1/{parameter}}}", inverse).replace(f"{{{parameter}}}", factor)
-    return text.replace("+ -", "- ")
+    return text
 
 
 def steepest(profiles: Mapping[str, Profile], translate: Translate) -> str:

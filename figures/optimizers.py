@@ -464,8 +464,9 @@ def step_facts(details: StepDetails, step: int) -> dict[str, float]:
         "slope": float(now["g"][0]),
         "update": float(now["update"][0]),
     }
-    betas = details.hyper.get("betas")
-    return {**told, "correction": 1 - betas[0] ** step} if betas else told
+    if details.optimizer not in ("adam", "adamw", "amsgrad"):  # NAdam corrects otherwise
+        return told
+    return {**told, "correction": 1 - details.hyper["betas"][0] ** step}
 
 
 def step_sentences(details: StepDetails, left: Tensor, translate: Translate) -> list[str]:
@@ -595,7 +596,7 @@ def rate_curves(
     notes = [
         {"text": names(_)[name], "x": math.log10(edges[name]), "xanchor": side, "yshift": up}
         | place
-        for name, (side, up) in zip(sorted(edges, key=edges.__getitem__), sides, strict=True)
+        for name, (side, up) in zip(sorted(edges, key=edges.__getitem__), sides, strict=False)
     ]
     ends = [math.log10(float(sweep.rates[0])), math.log10(float(sweep.rates[-1]))]
     return figure(

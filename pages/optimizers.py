@@ -185,7 +185,8 @@ def basins(step):
         lr = float(fair) * factor
         given = surface, optimizer, starts, SWEPT, lr, ground.minima, ground.window, reach
         ends = step.run(descents.basins, *given)
-        counts = step.run(descents.count_basins, ends, ground.minimum_heights)
+        heights = ground.minimum_heights
+        counts = step.run(descents.count_basins, ends, heights, ground.lowest)
         title = title.format(name=names[optimizer], rate=readable(lr))
         chart = figures.basin_map(ends, ground, SIDE, SWEPT, kind, title, _)
         step.figure(chart, key=f"{side}_map", place=place)

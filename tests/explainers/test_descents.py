@@ -354,6 +354,16 @@ class TestBasins:
         assert (counts.starts, counts.reached, counts.lowest, counts.left) == (6, 4, 2, 1)
         assert counts.median_steps == 6
 
+    def test_no_minimum_is_the_lowest_where_the_map_ends_lower(self):
+        """The only minimum of x³ − 3x + y² is (1, 0), of height −2; at x = −5 it is −110."""
+        ground = survey("x**3 - 3*x + y**2")
+        starts = numbers([[1.2, 0.1], [0.8, 0.0]])
+        found = basins("x**3 - 3*x + y**2", "sgd", starts, 100, 0.1, ground.minima, ground.window)
+        assert ground.lowest == -110
+        assert count_basins(found, ground.minimum_heights).lowest == 2
+        counts = count_basins(found, ground.minimum_heights, ground.lowest)
+        assert (counts.reached, counts.lowest, len(ground.deepest)) == (2, 0, 0)
+
     def test_counts_of_nothing(self):
         starts = torch.zeros(0, 2, dtype=torch.float64)
         counts = count_basins(self.saddle(starts), numbers([0.0, 0.0]))

@@ -618,6 +618,7 @@ def test_the_law_stays_within_the_field(dilations, weights):
         law = math.sqrt(root * 2 * math.pi * -math.log(TWO_SIGMA)) * path_std(layers)
         assert expected_size(layers, weights) == pytest.approx(min(law, size))
     assert expected_size(cycle_layers(4, [1, 2, 5])) == 19  # the law alone would have 28.3
+    assert expected_size([Layer(1)]) == 1  # no path strays: the pixel itself
 
 
 @pytest.mark.parametrize("weights", ["normal", "uniform"])

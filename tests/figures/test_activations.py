@@ -90,8 +90,8 @@ def test_curves_stand_above_their_slopes_and_tell_both():
         ("softplus", {"beta": 2.0}, r"\tfrac{1}{2}\,\ln(1 + e^{2\,x})"),
         ("softplus", {"beta": 1.0}, r"\ln(1 + e^{x})"),
         ("elu", {"alpha": 1.0}, r"x > 0:\; x,\quad x \le 0:\; (e^x - 1)"),
-        ("leaky_relu", {"negative_slope": 0.01}, r"\max(0, x) + 0.01\,\min(0, x)"),
-        ("prelu", {"weight": -0.5}, r"\max(0, x) - 0.5\,\min(0, x)"),
+        ("leaky_relu", {"negative_slope": 0.01}, r"x > 0:\; x,\quad x \le 0:\; 0.01\,x"),
+        ("prelu", {"weight": -0.5}, r"x > 0:\; x,\quad x \le 0:\; -0.5\,x"),
     ],
 )
 def test_formulas_hold_their_numbers(name, parameters, latex):

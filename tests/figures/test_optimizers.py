@@ -226,6 +226,7 @@ class TestArithmetic:
     def test_facts_of_a_step(self):
         assert figures.step_facts(details_of("adam"), 2)["correction"] == pytest.approx(0.19)
         assert "correction" not in figures.step_facts(details_of("sgd"), 2)
+        assert "correction" not in figures.step_facts(details_of("nadam"), 2)
 
     def test_updates_along_both_axes(self):
         details = details_of("momentum")
@@ -307,9 +308,10 @@ class TestRates:
         edges = {"sgd": 0.2, "momentum": 0.38, "nesterov": 0.136}
         made = figures.rate_curves(sweep, ALL, edges, str)
         assert [line.x0 for line in made.layout.shapes] == [0.2, 0.38, 0.136]
-        assert [note.text for note in made.layout.annotations] == ["SGD", "Momentum", "Nesterov"]
-        assert [10**note.x for note in made.layout.annotations] == pytest.approx([0.2, 0.38, 0.136])
-        assert [note.xanchor for note in made.layout.annotations] == ["left", "left", "right"]
+        notes = made.layout.annotations
+        assert [note.text for note in notes] == ["Nesterov", "SGD", "Momentum"]
+        assert [10**note.x for note in notes] == pytest.approx([0.136, 0.2, 0.38])
+        assert [note.xanchor for note in notes] == ["right", "center", "left"]
         y = floats(made.data[0].y)
         shown = sweep.height[0] <= 1e6
         assert (y.isnan() == ~shown).all()
