@@ -4,7 +4,7 @@ Sources: Hu et al., "Squeeze-and-Excitation Networks", 2018; Woo et al., "CBAM: 
 Attention Module", 2018; Wang et al., "Non-local Neural Networks", 2018.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -22,7 +22,8 @@ from explainers.attention_maps import (
     se_parts,
 )
 from explainers.models.attended_mobilenet_v2 import AttendedMobileNetV2
-from explainers.models.imagenet import imagenet_input
+from explainers.models.imagenet import imagenet_input, normalize
+from explainers.models.shipped import as_batch, resize
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class CbamLook:
     """A photo seen with CBAM and without.
 
     Attributes:
-        parts: all that the module computed, see `CbamParts`.
+        parts: all that the module computed, see `CbamParts`; a gate that is left out is ½.
         probabilities: of the 1,000 classes.
         plain_probabilities: the same without the module.
     """
@@ -46,6 +47,7 @@ def look_with_cbam(
     order: Order = "channel_first",
     channel: bool = True,
     spatial: bool = True,
+    whole: bool = False,
 ) -> CbamLook:
     """Run the network on a photo, with the module's parts in either order or left out.
 
@@ -54,8 +56,10 @@ def look_with_cbam(
 
     Args:
         network: `attended_mobilenet_v2("cbam")`.
-        image: RGB, 0 to 255, any size; the middle of it is read, see `imagenet.crop_box`.
+        image: RGB, 0 to 255, any size.
         order, channel, spatial: as for `cbam_parts`.
+        whole: whether all of the image is read, resized to 224 x 224; else its middle is, see
+            `imagenet.crop_box`.
 
     Raises:
         ValueError: as `imagenet_input` and `cbam_parts` do.
@@ -65,12 +69,22 @@ def look_with_cbam(
     >>> look_with_cbam(attended_mobilenet_v2("cbam"), grey).parts.spatial.shape
     torch.Size([1, 1, 7, 7])
     """
-    features = network.features_before(imagenet_input(image))
+    read = _all_of(image) if whole else imagenet_input(image)
+    features = network.features_before(read)
     parts = cbam_parts(cast(CBAM, network.attention), features, order, channel, spatial)
-    left_out = (not channel) + (not spatial)
-    attended = network.logits_of(parts.output * 0.5**left_out)
+    if not channel:
+        half = parts.channel / 2
+        paths = {"channel_average": half, "channel_maximum": half}
+        parts = replace(parts, channel=half, **paths, output=parts.output / 2)
+    if not spatial:
+        parts = replace(parts, spatial=parts.spatial / 2, output=parts.output / 2)
+    attended = network.logits_of(parts.output)
     plain = network.logits_of(features / network.scale)
     return CbamLook(parts, attended[0].softmax(dim=0), plain[0].softmax(dim=0))
+
+
+def _all_of(image: Tensor) -> Float[Tensor, "1 3 224 224"]:
+    return normalize(resize(as_batch(image), 224, 224, "bicubic"))
 
 
 @dataclass(frozen=True)

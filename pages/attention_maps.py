@@ -82,7 +82,7 @@ def places(step):
         "spatial": _("Places alone"),
     }
     shown = step.choice(_("Gates"), parts_of, "both", key="cbam", wide=True)
-    seed = step.number(_("Clutter"), 35, 0, 999, key="clutter")
+    seed = step.number(_("Clutter"), 122, 0, 999, key="clutter")
     step.reset()
     network, image = step.network("attended_mobilenet_v2", "cbam"), step.image(photo)
     options = {
@@ -92,7 +92,8 @@ def places(step):
     }
     alone = step.run(look_with_cbam, network, image, **options)
     hidden = step.run(hide, image, image, torch.Generator().manual_seed(seed))
-    found = step.run(look_with_cbam, network, hidden.picture, **options)
+    found = step.run(look_with_cbam, network, hidden.picture, **options, whole=True)
+    cut = step.run(look_with_cbam, network, hidden.clean, whole=True)
     side = hidden.picture.shape[0]
     gate = found.parts.spatial[0, 0]
     step.recipe.alias(gate, found.parts.spatial, "{}[0, 0]")
@@ -108,7 +109,7 @@ def places(step):
     step.stage(painting, layers, key="hidden", place=right)
     step.says(
         **vars(means),
-        alone=CLASSES[alone.plain_probabilities.argmax()],
+        alone=CLASSES[cut.plain_probabilities.argmax()],
         plain=CLASSES[found.plain_probabilities.argmax()],
         attended=CLASSES[found.probabilities.argmax()],
     )

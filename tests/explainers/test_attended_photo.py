@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from explainers.attended_photo import compare_mechanisms, look_with_cbam, mean_gates
 from explainers.models import attended_mobilenet_v2, mobilenet_v2
-from explainers.models.imagenet import imagenet_input
+from explainers.models.imagenet import imagenet_input, normalize
 from explainers.models.mobilenet_v2 import classify
 
 
@@ -32,6 +32,27 @@ def test_without_the_module_it_is_mobilenet(cbam, image):
     assert_close(look_with_cbam(cbam, image).plain_probabilities, plain, atol=1e-5, rtol=1e-3)
     neither = look_with_cbam(cbam, image, channel=False, spatial=False)
     assert_close(neither.probabilities, plain, atol=1e-5, rtol=1e-3)
+
+
+def test_all_of_a_picture_is_read(cbam):
+    """A picture of the network's own size goes in as it is, not its middle."""
+    picture = torch.randint(0, 256, (224, 224, 3), dtype=torch.uint8, generator=torch.Generator())
+    found = look_with_cbam(cbam, picture, whole=True)
+    given = normalize(picture.movedim(-1, 0)[None].float())
+    assert_close(found.probabilities, cbam(given)[0].softmax(dim=0), atol=1e-5, rtol=1e-3)
+    middle = look_with_cbam(cbam, picture)
+    assert not torch.allclose(found.parts.spatial, middle.parts.spatial, atol=1e-3)
+
+
+@pytest.mark.parametrize("left_out", ["channel", "spatial"])
+def test_a_gate_that_is_left_out_is_a_half(cbam, image, left_out):
+    parts = look_with_cbam(cbam, image, **{left_out: False}).parts
+    assert (getattr(parts, left_out) == 0.5).all()
+    other = {"channel": parts.spatial, "spatial": parts.channel}[left_out]
+    assert other.std() > 0.01
+    features = cbam.features_before(imagenet_input(image))
+    gated = features * parts.channel[:, :, None, None] * parts.spatial
+    assert_close(parts.output, gated)
 
 
 def test_the_order_changes_what_the_second_gate_sees(cbam, image):
