@@ -123,9 +123,9 @@ class Controls:
                 key=name,
                 persist_state="session",
                 on_change=self._choose,
-                args=(key,),
+                args=(key, frozenset(options)),
             )
-        return picked or chosen
+        return picked if picked in options else chosen
 
     def several(
         self, label: str, options: Mapping[str, str], default: Sequence[str], *, key: str
@@ -286,10 +286,12 @@ class Controls:
         self._said[key] = unless_default(kept[name], default)
         return kept[name]
 
-    def _choose(self, key: str) -> None:
+    def _choose(self, key: str, options: frozenset[str] | None = None) -> None:
         name, kept = self.topic(key), st.session_state[_CHOICES]
-        if st.session_state[name] in (None, []):
-            st.session_state[name] = kept[name]  # one stays chosen
+        picked = st.session_state[name]
+        # One stays chosen. A select box sends labels: after another language, one that is none.
+        if picked in (None, []) or (options is not None and picked not in options):
+            st.session_state[name] = kept[name]
         kept[name] = st.session_state[name]
         self.rerun(key)
 

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from PIL import Image
@@ -14,7 +15,6 @@ from ui import catalogue
 from ui.text import load
 
 PAGE = "anchors_nms"
-STEPS = [name for name in load(PAGE, "en").sections if name != "sources"]
 WATCH_NAVIGATION = """
 window.intruders = [];
 const look = () => {
@@ -26,6 +26,7 @@ const everyFrame = () => { look(); requestAnimationFrame(everyFrame); };
 everyFrame();
 """
 CONCEPTS = len(catalogue.CONCEPTS)
+LANGUAGE = {"English": "en", "简体中文": "zh"}
 TITLE = {lang: load(PAGE, lang).title for lang in ("en", "zh")}
 HOME = {lang: load("home", lang).title for lang in ("en", "zh")}
 CLIPBOARD = {"permissions": ["clipboard-read", "clipboard-write"]}
@@ -45,9 +46,13 @@ def toolbar(page: Page, step: str, button: str) -> Locator:
     return keyed(page, f"{PAGE}.{step}.toolbar").locator("button").nth(place)
 
 
-def shown(page: Page) -> dict[str, str]:
+def steps(concept: str) -> list[str]:
+    return [name for name in load(concept, "en").sections if name != "sources"]
+
+
+def shown(page: Page, concept: str = PAGE) -> dict[str, str]:
     """What a visitor reads off the page: every slider and every sentence."""
-    expect(page.locator(".live-toolbar")).to_have_count(len(STEPS))
+    expect(page.locator(".live-toolbar")).to_have_count(len(steps(concept)))
     sliders = page.locator(".live-slider input").all()
     sentences = page.locator(".live-sentence p:first-child").all()
     return {
@@ -74,7 +79,7 @@ def test_the_servers_first_visitor_on_a_link_sees_the_frame_and_no_other_navigat
         settle(page)
         heading(page, TITLE["en"])
         expect(page.get_by_test_id("stSidebar").get_by_role("link")).to_have_count(1 + CONCEPTS)
-        expect(page.locator(".live-toolbar")).to_have_count(len(STEPS))
+        expect(page.locator(".live-toolbar")).to_have_count(len(steps(PAGE)))
         assert page.evaluate("window.intruders") == []
         context.close()
 
@@ -145,6 +150,28 @@ def test_the_language_is_switched_kept_and_in_the_link(open_page, settled):
     assert shown(page)["sliders"] == before["sliders"]
     assert shown(page)["sentences"] != before["sentences"]
     heading(open_page(page.url.split("/", 3)[3], lang="en-GB"), TITLE["zh"])
+
+
+LINKS = [
+    "initialization?scheme=orthogonal&activation=tanh",
+    "attention_maps?cbam=swapped",
+    "optimizers?surface=typed&one=nadam",
+    "softmax_temperature?left_out=7",
+    "anchors_nms?show=batch",
+]
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_all_is_as_before_in_another_language_and_back(open_page, settled, link):
+    concept, _, query = link.partition("?")
+    page = open_page(f"{link}&lang=en")
+    before = shown(page, concept)
+    for language in ("简体中文", "English", "简体中文", "English"):
+        page.get_by_test_id("stSidebar").get_by_role("radio", name=language).click()
+        expect(page.locator("html")).to_have_attribute("lang", LANGUAGE[language])
+        settled(page)
+    assert shown(page, concept) == before
+    assert set(parse_qsl(query)) < set(parse_qsl(urlsplit(page.url).query))
 
 
 # ---------------------------------------------------------------- links
