@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tools.browser import running_app, settle
+from tools.browser import free_port, running_app, running_server, settle
 from ui import catalogue
 from ui.text import load
 
@@ -172,6 +172,30 @@ def test_all_is_as_before_in_another_language_and_back(open_page, settled, link)
         settled(page)
     assert shown(page, concept) == before
     assert set(parse_qsl(query)) < set(parse_qsl(urlsplit(page.url).query))
+
+
+# ---------------------------------------------------------------- a server that stops
+
+
+def test_a_server_that_begins_anew_knows_the_page_and_what_was_moved_meanwhile(browser, tmp_path):
+    port, log = free_port(), tmp_path / "server.log"
+    with browser.new_context(locale="en") as context:
+        page = context.new_page()
+        stride, says = slider(page, "stride"), keyed(page, f"{PAGE}.layout.says")
+        with running_server(log, port):
+            page.goto(f"http://127.0.0.1:{port}/{PAGE}?stride=32")
+            settle(page)
+            shown(page)
+        with running_server(log, port):
+            page.wait_for_selector("[data-test-connection-state=CONNECTED]")
+            settle(page)
+            stride.press("ArrowRight")
+            expect(says).to_contain_text("7 × 9")
+        stride.press("ArrowLeft")
+        with running_server(log, port):
+            expect(says).to_contain_text("15 × 19", timeout=30_000)
+            expect(page).to_have_url(re.compile("stride=32"))
+            assert stride.get_attribute("aria-valuetext") == "32 px"
 
 
 # ---------------------------------------------------------------- links

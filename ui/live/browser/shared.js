@@ -121,22 +121,36 @@ export function piece(component, create) {
 }
 
 // ---------------------------------------------------------------- connection
-// Streamlit drops what is reported while the connection is lost: who waits for an answer must
-// report again. The app's element says in an attribute how the connection is.
+// Streamlit drops what is reported while the connection is lost. When it is back the page is run as a
+// whole, and then who still waits for an answer reports again. The app's element says in attributes
+// how the connection is and whether the page is being run.
 
 const CONNECTION = "data-test-connection-state";
+const SCRIPT = "data-test-script-state";
+const connected = new Set();
 const reconnected = new Set();
+let anew = false; // whether the connection has come back and the page has not been run since
 
-export function onReconnect(listener) {
-  reconnected.add(listener);
-  return () => reconnected.delete(listener);
+function subscription(listeners) {
+  return (listener) => {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  };
 }
 
+export const onConnect = subscription(connected);
+export const onReconnect = subscription(reconnected);
+
 new MutationObserver((changes) => {
-  const back = changes.some(({ target, oldValue }) =>
-    target.getAttribute(CONNECTION) === "CONNECTED" && oldValue !== "CONNECTED");
-  if (back) for (const listener of [...reconnected]) listener();
-}).observe(document.body, { subtree: true, attributeFilter: [CONNECTION], attributeOldValue: true });
+  const became = (name, value) => changes.some(({ attributeName, oldValue, target }) =>
+    attributeName === name && target.getAttribute(name) === value && oldValue !== value);
+  const back = became(CONNECTION, "CONNECTED");
+  const run = anew && became(SCRIPT, "notRunning");
+  anew = back || (anew && !run);
+  for (const listener of [...(back ? connected : []), ...(run ? reconnected : [])]) listener();
+}).observe(document.body, {
+  subtree: true, attributeFilter: [CONNECTION, SCRIPT], attributeOldValue: true,
+});
 
 // ---------------------------------------------------------------- helpers
 
