@@ -272,6 +272,8 @@ def race_sentences(
         left: the step at which each has left the map, -1 if it has not `[optimizers]`.
     """
     _ = translate
+    if not heights[:, 0].isfinite().any():
+        return [_nowhere(_)] * heights.shape[1]
     known = heights.nan_to_num(math.inf, math.inf, math.inf)
     gone = (left[:, None] >= 0) & (left[:, None] <= torch.arange(known.shape[1]))
     ranked = known.where(~gone, math.inf)
@@ -291,6 +293,10 @@ def race_sentences(
         departed = departures(left, optimizers, step, translate)
         told.append(in_a_row(departed if all_gone[step] else [sentence, *departed], _))
     return told
+
+
+def _nowhere(translate: Translate) -> str:
+    return translate("The surface has no height at the start. Drag it elsewhere.")
 
 
 def _standing(leaders: Sequence[str], count: int, translate: Translate) -> str:
@@ -476,6 +482,8 @@ def step_sentences(details: StepDetails, left: Tensor, translate: Translate) -> 
         left: the step at which it has, -1 if it has not `[1]`.
     """
     _ = translate
+    if not details.height[0].isfinite():
+        return [_nowhere(_)] * (len(details.height) - 1)
     sentence = _(
         "Step {step}: gradient **({gx}, {gy})**, update **({dx}, {dy})**, height **{height}**."
     )

@@ -5,6 +5,8 @@ from typing import Any
 
 import streamlit as st
 
+_CARRIED = "address.carried"
+
 
 def written(value: Any) -> str:
     """A control's value as it stands in an address.
@@ -24,6 +26,17 @@ def say(parameters: Mapping[str, str | None]) -> None:
             st.query_params.pop(key, None)
         elif st.query_params.get(key) != text:
             st.query_params[key] = text
+
+
+def carry(key: str, text: str) -> None:
+    """Let the address say a parameter on every page from now on."""
+    st.session_state.setdefault(_CARRIED, {})[key] = text
+    say({key: text})
+
+
+def carried() -> dict[str, str]:
+    """What `carry` was given: a report may bring the address from before."""
+    return st.session_state.get(_CARRIED, {})
 
 
 def unless_default(value: Any, default: Any) -> str | None:

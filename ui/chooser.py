@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import language
+from ui import address, language
 from ui.language import translate as _
 from ui.photo import Photo, PhotoError, Reason
 from ui.samples import DEFAULT, SAMPLES, sample, thumbnail
@@ -123,7 +123,7 @@ def _keep(photo: Photo) -> None:
     st.session_state[_STATE] = photo
     st.session_state[_CHOSEN] = st.session_state.get(_CHOSEN, 0) + 1
     st.session_state.pop(_NOTICE, None)
-    st.query_params["photo"] = link_name()
+    address.carry("photo", link_name())
 
 
 def _samples() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui.address import say, unless_default
+from ui.address import carried, say, unless_default
 from ui.drawn import Box, DrawnBoxes
 from ui.language import translate as _
 from ui.live.bars import bars_serial, bars_values, live_bars, set_bars
@@ -302,7 +302,7 @@ class Controls:
         quick succession the second one brings the address from before the first, and Streamlit
         takes it for the address of now.
         """
-        say(self._said)
+        say(carried() | self._said)
 
     def rerun(self, *keys: str) -> None:
         """In a callback: rerun this step and those that follow one of the controls `keys`.

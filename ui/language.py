@@ -11,6 +11,8 @@ from pathlib import Path
 import polib
 import streamlit as st
 
+from ui import address
+
 LANGUAGES = {"en": "English", "zh": "简体中文"}
 DEFAULT = "en"
 LOCALE = Path(__file__).parent.parent / "assets" / "locale"
@@ -32,7 +34,7 @@ def current() -> str:
 def choose(language: str) -> None:
     """Switch the language; the link then carries it."""
     st.session_state[_STATE] = language
-    st.query_params["lang"] = language
+    address.carry("lang", language)
 
 
 def translate(message: str) -> str:

@@ -155,8 +155,11 @@ class TestSentences:
         assert told[2] == "Left the map: **SGD** at step 2, **Adam** at step 1."
 
     def test_where_nobody_has_a_height(self):
-        told = figures.race_sentences(torch.full((1, 1), math.nan), torch.tensor([0]), ["sgd"], str)
-        assert told[0].startswith("At step 0 the surface has no height where they stand.")
+        height = torch.tensor([[1.0, math.nan]])
+        told = figures.race_sentences(height, torch.tensor([-1]), ["sgd"], str)
+        assert told[1] == "At step 1 the surface has no height where they stand."
+        told = figures.race_sentences(height * math.nan, torch.tensor([1]), ["sgd"], str)
+        assert told == ["The surface has no height at the start. Drag it elsewhere."] * 2
 
     def test_one_sentence_a_step(self):
         details = details_of("adam")
@@ -173,6 +176,9 @@ class TestSentences:
         told = figures.step_sentences(details, torch.tensor([1]), str)
         gone = "Left the map: **SGD** at step 1."
         assert told[0] == f"Step 1: the surface has no height where it stands. {gone}"
+        details = step_details("log(x) + y", "sgd", -start, steps=2, lr=1.0)
+        told = figures.step_sentences(details, torch.tensor([1]), str)
+        assert told == ["The surface has no height at the start. Drag it elsewhere."] * 2
 
 
 class TestArithmetic:

@@ -7,7 +7,7 @@ import polib
 import pytest
 
 from tools import messages
-from ui import language
+from ui import address, language
 
 HAN = r"[\u4e00-\u9fff]"
 TRANSLATED = [name for name in language.LANGUAGES if name != language.DEFAULT]
@@ -20,7 +20,8 @@ def visit(monkeypatch, chosen=None, asked=None, browser=None):
         query_params={} if asked is None else {"lang": asked},
         context=SimpleNamespace(locale=browser),
     )
-    monkeypatch.setattr(language, "st", state)
+    for module in (language, address):
+        monkeypatch.setattr(module, "st", state)
     return state
 
 
@@ -55,6 +56,9 @@ def test_a_choice_stays_and_goes_into_the_link(monkeypatch):
     state = visit(monkeypatch, asked="en", browser="en-GB")
     language.choose("zh")
     assert language.current() == "zh"
+    assert state.query_params == {"lang": "zh"}
+    state.query_params.pop("lang")  # a report brings the address from before
+    address.say(address.carried())
     assert state.query_params == {"lang": "zh"}
 
 
