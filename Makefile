@@ -20,7 +20,7 @@ test: lint types browser-ready nginx-ready ## Check everything: lint, types, doc
 	@echo "==> doctests, unit and page tests"
 	@OMP_NUM_THREADS=1 $(PYTEST) --numprocesses 2 --ignore tests/browser
 	@echo "==> browser tests"
-	@$(PYTEST) --numprocesses 2 --dist loadfile tests/browser
+	@$(PYTEST) tests/browser
 
 lint: $(DEV_READY) ## Check style, format and the import contract
 	@echo "==> ruff check"

@@ -121,15 +121,17 @@ export function piece(component, create) {
 }
 
 // ---------------------------------------------------------------- connection
-// Streamlit drops what is reported while the connection is lost. When it is back the page is run as a
-// whole, and then who still waits for an answer reports again. The app's element says in attributes
-// how the connection is and whether the page is being run.
+// Streamlit drops what is reported while the connection is lost: who waits for an answer reports again
+// when it is back. A server that has begun anew does not hear that before it has run the page, so for a
+// while each run is followed by another try. The app's element says in attributes how the connection is
+// and whether the page runs.
 
 const CONNECTION = "data-test-connection-state";
 const SCRIPT = "data-test-script-state";
 const connected = new Set();
 const reconnected = new Set();
-let anew = false; // whether the connection has come back and the page has not been run since
+const WHILE = 30_000; // ms
+let backAt = -WHILE;
 
 function subscription(listeners) {
   return (listener) => {
@@ -145,9 +147,12 @@ new MutationObserver((changes) => {
   const became = (name, value) => changes.some(({ attributeName, oldValue, target }) =>
     attributeName === name && target.getAttribute(name) === value && oldValue !== value);
   const back = became(CONNECTION, "CONNECTED");
-  const run = anew && became(SCRIPT, "notRunning");
-  anew = back || (anew && !run);
-  for (const listener of [...(back ? connected : []), ...(run ? reconnected : [])]) listener();
+  if (back) {
+    backAt = performance.now();
+    for (const listener of [...connected]) listener();
+  }
+  const run = became(SCRIPT, "notRunning") && performance.now() < backAt + WHILE;
+  if (back || run) for (const listener of [...reconnected]) listener();
 }).observe(document.body, {
   subtree: true, attributeFilter: [CONNECTION, SCRIPT], attributeOldValue: true,
 });

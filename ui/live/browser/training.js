@@ -2,7 +2,7 @@
 //
 // One request is in flight at a time; the next one goes out when the step has drawn its answer.
 // So a closed page, a pause and a lost connection all stop the computation.
-import { element, onReconnect, piece, subscribe } from "./shared.js";
+import { element, onConnect, piece, subscribe } from "./shared.js";
 
 const PATIENCE = 60000; // ms after which a request counts as lost: it may have waited in line
 
@@ -41,7 +41,8 @@ function create(root) {
     if (going && !data.finished) ask();
   }
 
-  const ignoreReconnect = onReconnect(() => { if (going) ask(); });
+  // What is asked too early for a server that has begun anew is asked again after PATIENCE.
+  const ignoreReconnect = onConnect(() => { if (going) ask(); });
 
   function show() {
     start.textContent = going ? `❚❚ ${data.strings.pause}` : `▶ ${data.strings.start}`;
