@@ -5,6 +5,7 @@ Nothing here touches the disk, and nothing outlives the call but the picture it 
 
 import hashlib
 import io
+import re
 import struct
 import threading
 import time
@@ -36,6 +37,7 @@ _MAX_READS = 200_000  # an honest file of 20 MB needs some thousands
 _MAX_SECONDS = 1.5  # of a processor until all is read; 50 MP take a third of it
 _BLOCK = 16_384  # bytes of a file that are decoded between two looks at the clock
 _MAX_SCANNED = 500_000_000  # pixels times scans of a progressive JPEG
+_MAX_SCANNED_ARITHMETIC = 250_000_000  # the same with arithmetic coding, which takes twice as long
 _MAX_SCANNED_STRIPS = 150_000_000  # the same in a TIFF, whose strips may all be the same one
 _MAX_RUN_PIXELS = 5_000_000  # of a run-length BMP, which Pillow unpacks in Python: half a second
 _MAX_WOVEN_PIXELS = 25_000_000  # of an interlaced PNG: half a second
@@ -301,7 +303,14 @@ def _most_jpeg_pixels(image: JpegImageFile, data: bytes) -> int:
         return MAX_PIXELS
     shares = [across * down for _name, across, down, _table in image.layer]
     samples = sum(shares) / max(shares)
-    return min(_MAX_SCANNED // scans, int(MAX_MEMORY / (_COEFFICIENT_BYTES * samples + 1)))
+    scanned = _MAX_SCANNED_ARITHMETIC if _is_arithmetic(image, data[:end]) else _MAX_SCANNED
+    return min(scanned // scans, int(MAX_MEMORY / (_COEFFICIENT_BYTES * samples + 1)))
+
+
+def _is_arithmetic(image: JpegImageFile, head: bytes) -> bool:
+    """Whether a JPEG's frame says so, which also states the size."""
+    size = re.escape(struct.pack(">HH", image.height, image.width))
+    return re.search(rb"\xff[\xc9-\xcb]\0.." + size, head, re.DOTALL) is not None
 
 
 def _most_tiff_pixels(image: TiffImageFile, data: bytes) -> int:

@@ -670,7 +670,7 @@ LISTED = 2_400_000
 HOSTILE = {
     "PNG, Paeth": lambda: paeth_png(10_000),
     "PNG, texts": lambda: png_with_texts(10_000, 60),
-    "JPEG, arithmetic": lambda: arithmetic_jpeg(5_000, 20),
+    "JPEG, arithmetic": lambda: arithmetic_jpeg(3_500, 20),
     "JPEG, arithmetic, many scans": lambda: arithmetic_jpeg(3_000, 111),
     "JPEG, EXIF": lambda: jpeg_with_exif(exif_of_rationals(800_000)),
     "PNG, EXIF": lambda: encoded(scene(), exif=exif_of_rationals(LISTED)),
@@ -699,6 +699,12 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_files_take_little(kind: str) -> None:
     longest_side_in_time(HOSTILE[kind]())
+
+
+def test_arithmetic_coding_halves_what_a_picture_may_have() -> None:
+    with pytest.raises(PhotoError) as refused:
+        decode(arithmetic_jpeg(5_000, 20))
+    assert (refused.value.reason, refused.value.megapixels) == (Reason.TOO_MANY_PIXELS, 12)
 
 
 def test_strips_that_lie_on_one_another_are_refused() -> None:
