@@ -14,7 +14,7 @@ CHOSEN = "#0072B2"
 # Okabe and Ito, Color Universal Design, 2008; black is left out, it is invisible in the dark.
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 MAGNITUDE = get_colorscale("Viridis")
-# For bars, lines and cells with gaps: without the darkest quarter, which on a dark page looks like a gap.
+# For bars and cells with gaps: without the darkest quarter, which on a dark page looks like a gap.
 SEEN_ON_PAGE = make_colorscale(sample_colorscale(MAGNITUDE, [0.25 + n / 8 for n in range(7)]))
 MAPS = get_colorscale("Magma")
 PICTURE = get_colorscale("Greys_r")
