@@ -26,13 +26,29 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# The browser is not told of short runs: whatever has been sent must have been answered too.
 QUIET = """() => {
+  window.wire ??= (() => {
+    const wire = { sent: 0, received: 0 };
+    const sockets = new WeakSet();
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (message) {
+      if (!sockets.has(this)) {
+        sockets.add(this);
+        this.addEventListener("message", () => { wire.received = performance.now(); });
+      }
+      wire.sent = performance.now();
+      send.call(this, message);
+    };
+    return wire;
+  })();
   const app = document.querySelector('[data-testid="stApp"]');
   const idle = app?.dataset.testScriptState === "notRunning"
     && app.dataset.testConnectionState === "CONNECTED"
+    && window.wire.received >= window.wire.sent
     && !document.querySelector('[data-stale="true"], [data-testid="stAppSkeleton"]');
   window.idleSince = idle ? (window.idleSince ?? performance.now()) : null;
-  return idle && performance.now() - window.idleSince > 200;
+  return idle && performance.now() - Math.max(window.idleSince, window.wire.received) > 200;
 }"""
 
 

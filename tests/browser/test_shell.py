@@ -160,6 +160,26 @@ LINKS = [
     "anchors_nms?show=batch",
 ]
 
+WATCH_RUNS = """() => {
+    window.told = [];
+    const app = document.querySelector("[data-test-script-state]");
+    new MutationObserver(() => told.push(app.dataset.testScriptState))
+        .observe(app, { attributeFilter: ["data-test-script-state"] });
+}"""
+
+
+def test_the_browser_is_told_of_long_runs_alone(open_page, settled):
+    page = open_page("initialization")
+    page.evaluate(WATCH_RUNS)
+    gain = keyed(page, "initialization.gain").get_by_role("slider")
+    gain.press("ArrowRight")  # follows in the browser; the server computes a sentence
+    settled(page)
+    assert page.evaluate("told") == []
+    page.get_by_role("button", name="Train all nine").click()
+    page.wait_for_function("told.includes('running')")
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_function("told.at(-1) === 'notRunning'")
+
 
 @pytest.mark.parametrize("link", LINKS)
 def test_all_is_as_before_in_another_language_and_back(open_page, settled, link):
