@@ -57,7 +57,7 @@ def _sgd(
     g = _with_decay(slope, point, weight_decay)
     if momentum == 0:
         return {"g": g, "point": _minus(point, lr, g)}
-    velocity = g if t == 1 else torch.add(momentum * past["velocity"], g, alpha=1 - dampening)
+    velocity = g if t == 1 else (momentum * past["velocity"]).add_(g, alpha=1 - dampening)
     direction = torch.add(g, velocity, alpha=momentum) if nesterov else velocity
     return {"g": g, "velocity": velocity, "point": _minus(point, lr, direction)}
 
@@ -79,7 +79,7 @@ def _adagrad(
     sum_before = past["v"] + initial_accumulator_value if t == 1 else past["v"]
     v = torch.addcmul(sum_before, g, g)
     rate = lr / (1 + (t - 1) * lr_decay) if lr_decay else lr
-    return {"g": g, "v": v, "point": _minus_quotient(point, rate, g, v.sqrt() + eps)}
+    return {"g": g, "v": v, "point": _minus_quotient(point, rate, g, v.sqrt().add_(eps))}
 
 
 def _adadelta(
@@ -96,7 +96,7 @@ def _adadelta(
     """Zeiler, 2012, algorithm 1, where `lr` is 1."""
     g = _with_decay(slope, point, weight_decay)
     v = _average_square(past["v"], g, rho)
-    delta = (past["u"] + eps).sqrt() / (v + eps).sqrt() * g
+    delta = (past["u"] + eps).sqrt_().div_((v + eps).sqrt_()).mul_(g)
     u = _average_square(past["u"], delta, rho)
     return {"g": g, "v": v, "delta": delta, "u": u, "point": _minus(point, lr, delta)}
 
@@ -121,10 +121,10 @@ def _rmsprop(
     if centered:
         m = now["m"] = past["m"].lerp(g, 1 - alpha)
         spread = torch.addcmul(v, m, m, value=-1).clamp(min=0)  # rounding may bring it below
-    size = spread.sqrt() + eps
+    size = spread.sqrt().add_(eps)
     if momentum == 0:
         return {**now, "point": _minus_quotient(point, lr, g, size)}
-    velocity = momentum * past["velocity"] + g / size
+    velocity = (momentum * past["velocity"]).add_(g / size)
     return {**now, "velocity": velocity, "point": _minus(point, lr, velocity)}
 
 
@@ -154,7 +154,7 @@ def _adam(
     correction1, correction2 = 1 - beta1**t, 1 - beta2**t
     if decoupled_weight_decay:
         point = point * (1 - lr * weight_decay)
-    size = v.sqrt() / correction2**0.5 + eps
+    size = v.sqrt().div_(correction2**0.5).add_(eps)
     return {**now, "point": _minus_quotient(point, lr / correction1, m, size)}
 
 
@@ -182,7 +182,7 @@ def _nadam(
     mu, mu_next = (_nadam_momentum(k, beta1, momentum_decay) for k in (t, t + 1))
     product = (_one(point) if t == 1 else past["product"]) * mu
     until_now = float(product)
-    size = (v / (1 - beta2**t)).sqrt() + eps
+    size = (v / (1 - beta2**t)).sqrt_().add_(eps)
     if decoupled_weight_decay:
         point = point * (1 - lr * weight_decay)
     point = _minus_quotient(point, lr * (1 - mu) / (1 - until_now), g, size)
@@ -200,7 +200,7 @@ def _with_decay(slope: Tensor, point: Tensor, weight_decay: Number) -> Tensor:
 
 def _average_square(past: Tensor, values: Tensor, decay: Number) -> Tensor:
     """A running average of squares: decay · past + (1 − decay) · values²."""
-    return torch.addcmul(decay * past, values, values, value=1 - decay)
+    return (decay * past).addcmul_(values, values, value=1 - decay)
 
 
 def _one(point: Tensor) -> Tensor:
