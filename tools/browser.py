@@ -26,6 +26,10 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+UNFINISHED = (
+    '[data-stale="true"], [data-testid="stAppSkeleton"], [data-testid="stSkeleton"], '
+    '[data-testid="stBidiComponentRegular"]:not(:has(.live))'
+)
 # The browser is not told of short runs: whatever has been sent must have been answered too.
 QUIET = """() => {
   window.wire ??= (() => {
@@ -46,10 +50,10 @@ QUIET = """() => {
   const idle = app?.dataset.testScriptState === "notRunning"
     && app.dataset.testConnectionState === "CONNECTED"
     && window.wire.received >= window.wire.sent
-    && !document.querySelector('[data-stale="true"], [data-testid="stAppSkeleton"]');
+    && !document.querySelector('UNFINISHED');
   window.idleSince = idle ? (window.idleSince ?? performance.now()) : null;
   return idle && performance.now() - Math.max(window.idleSince, window.wire.received) > 200;
-}"""
+}""".replace("UNFINISHED", UNFINISHED)
 
 
 @contextmanager

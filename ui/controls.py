@@ -68,6 +68,10 @@ class Controls:
             "pause": _("Pause"),
             "forward": _("Forward"),
         }
+
+        def told() -> str | None:
+            return unless_default(released_value(topic), value)
+
         with self._place:
             chosen = live_slider(
                 label,
@@ -77,11 +81,11 @@ class Controls:
                 query=key,
                 acknowledge=False,
                 strings=strings,
-                on_release=partial(self.rerun, key),
+                on_release=partial(self._release, key, told),
                 **options,
             )
         self._answered[topic] = serial(topic)
-        self._said[key] = unless_default(released_value(topic), value)
+        self._said[key] = told()
         return chosen
 
     def live_bars(
@@ -96,13 +100,18 @@ class Controls:
         """A row of numbers, one bar for each name, bound to `?key=`. See `ui.live.bars`."""
         topic = self.topic(key)
         self._defaults[key] = list(default)
+
+        def told() -> str | None:
+            values = bars_values(topic)
+            return None if values == list(default) else written_bars(values)
+
         with self._place:
-            release = partial(self.rerun, key)
+            release = partial(self._release, key, told)
             values = live_bars(
                 label, names, default, key=topic, query=key, on_release=release, **options
             )
         self._answered[topic] = bars_serial(topic)
-        self._said[key] = None if values == list(default) else written_bars(values)
+        self._said[key] = told()
         return values
 
     def choice(
@@ -225,7 +234,7 @@ class Controls:
         self._defaults[key] = default
 
         def accept(changed: str) -> None:
-            st.session_state[_CHOICES][name] = changed
+            self._remember(key, changed)
             self.rerun(key)
 
         with place or self._place:
@@ -287,12 +296,22 @@ class Controls:
         return kept[name]
 
     def _choose(self, key: str, options: frozenset[str] | None = None) -> None:
-        name, kept = self.topic(key), st.session_state[_CHOICES]
+        name = self.topic(key)
         picked = st.session_state[name]
         # One stays chosen. A select box sends labels: after another language, one that is none.
         if picked in (None, []) or (options is not None and picked not in options):
-            st.session_state[name] = kept[name]
-        kept[name] = st.session_state[name]
+            picked = st.session_state[name] = st.session_state[_CHOICES][name]
+        self._remember(key, picked)
+        self.rerun(key)
+
+    def _remember(self, key: str, value: Any) -> None:
+        """Keep what was chosen, for the address too: the run may end before this is drawn."""
+        st.session_state[_CHOICES][self.topic(key)] = value
+        self._said[key] = unless_default(value, self._defaults[key])
+
+    def _release(self, key: str, told: Callable[[], str | None]) -> None:
+        """Let the address say what a slider was let go at, as `told` gives it, and rerun."""
+        self._said[key] = told()
         self.rerun(key)
 
     def keep_address(self) -> None:

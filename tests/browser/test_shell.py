@@ -160,6 +160,31 @@ LINKS = [
     "anchors_nms?show=batch",
 ]
 
+MOVED_AT_ONCE = [
+    ("activations", ["mean", "spread", "depth", "start"]),
+    ("optimizers", ["x", "factor", "rate", "condition"]),
+]
+
+
+@pytest.mark.parametrize(("concept", "sliders"), MOVED_AT_ONCE)
+def test_the_address_says_all_that_was_moved_without_a_pause(open_page, settled, concept, sliders):
+    page = open_page(concept)
+    for name in sliders:
+        expect(keyed(page, f"{concept}.{name}").get_by_role("slider")).to_be_visible()
+    page.evaluate(
+        """(keys) => keys.forEach((key) => {
+            const slider = document.querySelector(`.st-key-${key} input`);
+            slider.value = Number(slider.value) + 2;
+            for (const event of ["input", "change"]) {
+                slider.dispatchEvent(new Event(event, { bubbles: true }));
+            }
+        })""",
+        [f"{concept}-{name}" for name in sliders],
+    )
+    settled(page)
+    expect(page).to_have_url(re.compile("".join(f"(?=.*[?&]{name}=)" for name in sliders)))
+
+
 WATCH_RUNS = """() => {
     window.told = [];
     const app = document.querySelector("[data-test-script-state]");

@@ -55,6 +55,12 @@ def live_bars(
     row = rows[key]
     _receive(key, row, len(names), low, high)
     say({query: None if row.values == list(default) else written(row.values)})
+
+    def heard() -> None:
+        _receive(key, row, len(names), low, high)
+        if on_release and _sent(key).get("done"):
+            on_release()
+
     component("bars")(
         data={
             "topic": key,
@@ -69,7 +75,7 @@ def live_bars(
             "revision": row.revision,
         },
         key=key,
-        on_sent_change=lambda: on_release and _sent(key).get("done") and on_release(),
+        on_sent_change=heard,
     )
     return list(row.values)
 

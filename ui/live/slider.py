@@ -128,6 +128,12 @@ def live_slider(
         say({query: unless_default(slot.released, value)})
     texts = [f"{format_value(v)}{f' {unit}' if unit else ''}" for v in values]
     marks = ticks if ticks is not None else {values[0]: texts[0], values[-1]: texts[-1]}
+
+    def heard() -> None:
+        _receive(key, slot, values)
+        if on_release and _sent(key).get("done"):
+            on_release()
+
     component("slider")(
         data={
             "topic": key,
@@ -143,7 +149,7 @@ def live_slider(
             "strings": dict(strings or {}),
         },
         key=key,
-        on_sent_change=lambda: on_release and _sent(key).get("done") and on_release(),
+        on_sent_change=heard,
     )
     return slot.value
 
