@@ -492,7 +492,8 @@ class Survey:
     """What there is to know of a surface before one descends.
 
     Attributes:
-        window, start: the surface's own, or `WINDOW` and a point a fifth from its left and top.
+        window, start: the surface's own, or `WINDOW` and a point a fifth from its left and top,
+            where that has no height the nearest one of the lattice that has one and a slope.
         height: on a lattice over the window.
         minima: every local minimum inside, by rising height; see `local_minima`.
         minimum_heights: of them.
@@ -553,6 +554,7 @@ def survey(
         height = function(points.reshape(-1, 2)).reshape(resolution, resolution)
     if not height.isfinite().any():
         raise ExpressionError(Reason.NOWHERE, str(surface), "a height on the map is needed")
+    start = _with_height(function, start, points, height)
     minima = local_minima(function, window, resolution, device=device)
     heights = function(minima)
     lowest = torch.cat([heights, height[height.isfinite()]]).min()
@@ -563,6 +565,24 @@ def _corner(window: Window) -> tuple[float, float]:
     """A fifth from the left and from the top."""
     (left, right), (bottom, top) = window
     return left + (right - left) / 5, top - (top - bottom) / 5
+
+
+def _with_height(
+    function: Callable[[Tensor], Tensor],
+    start: tuple[Number, Number],
+    points: Float[Tensor, "rows columns 2"],
+    height: Float[Tensor, "rows columns"],
+) -> tuple[Number, Number]:
+    """The start, or if it has no height the nearest point of the lattice with one and a slope."""
+    if function(points.new_tensor([start])).isfinite():
+        return start
+    flat = points.reshape(-1, 2)
+    known = height.flatten().isfinite()
+    leads_on = known & _gradient(function, flat).isfinite().all(dim=1)
+    distance = torch.linalg.vector_norm(flat - flat.new_tensor(start), dim=1)
+    nearest = distance.where(leads_on if leads_on.any() else known, math.inf).argmin()
+    x, y = flat[nearest].tolist()
+    return x, y
 
 
 def _check_window(window: Window) -> None:

@@ -780,7 +780,7 @@ def refusal(error: ExpressionError, translate: Translate) -> str:
             "{part} is not known. Allowed are x, y, pi, e, sin, cos, tan, exp, log, sqrt, abs, "
             "tanh."
         ),
-        Reason.NUMBER: _("{part} is too large a number."),
+        Reason.NUMBER: _("A number in it is too large."),
         Reason.EXPONENT: _("{part} cannot be an exponent: a number up to {exponent} can."),
         Reason.CONSTANT: _("The expression needs x or y, or the surface is flat."),
         Reason.NOWHERE: _("This surface has no height anywhere on the map."),

@@ -377,6 +377,25 @@ class TestSurvey:
         assert seen.lowest == -10
         assert seen.minima.shape == seen.deepest.shape == (0, 2)
 
+    @pytest.mark.parametrize(
+        ("text", "start"),
+        [
+            ("x**2 + y", (-3, 3)),
+            ("sqrt(x) + y", (0.1, 3)),  # at x = 0 its slope is inf
+            ("log(-x - 4) + y**2", (-4.1, 3)),
+            ("sqrt(x - 4.9) * sqrt(-y - 4.9)", (5, -5)),
+        ],
+    )
+    def test_the_start_has_a_height_and_a_slope(self, text, start):
+        seen = survey(text)
+        assert seen.start == pytest.approx(start)
+        point = torch.tensor([seen.start], dtype=torch.float64)
+        assert find_surface(text)(point).isfinite()
+        assert gradient(text, point).isfinite().all()
+
+    def test_a_start_without_a_slope_is_better_than_none(self):
+        assert survey("sqrt(x - 5) * y").start == pytest.approx((5, 3))
+
     def test_of_a_surface_with_holes(self):
         seen = survey("log(x) + y**2")
         assert seen.height[:, :50].isnan().all()
