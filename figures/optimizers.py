@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -280,18 +281,21 @@ def race_sentences(
     best = ranked.min(dim=0).values
     leads = (ranked == best) & (best < math.inf)
     all_gone = gone.all(dim=0) & (known < math.inf).any(dim=0)
-    told = []
-    for step, (height, lead) in enumerate(zip(best.tolist(), leads.T.tolist(), strict=True)):
-        leaders = [
-            names(_)[name] for name, leading in zip(optimizers, lead, strict=True) if leading
-        ]
-        sentence = _standing(leaders, len(optimizers), _).format(
-            step=step,
-            who=_(", ").join(f"**{leader}**" for leader in leaders),
-            height=readable(height),
-        )
-        departed = departures(left, optimizers, step, translate)
-        told.append(in_a_row(departed if all_gone[step] else [sentence, *departed], _))
+
+    @cache
+    def standing(leading: tuple[bool, ...]) -> str:
+        own = names(_)
+        leaders = [own[name] for name, leads in zip(optimizers, leading, strict=True) if leads]
+        who = _(", ").join(f"**{leader}**" for leader in leaders)
+        return _standing(leaders, len(optimizers), _).replace("{who}", who)
+
+    told, departed, when = [], departures(left, optimizers, 0, _), set(left.tolist())
+    rows = zip(best.tolist(), leads.T.tolist(), all_gone.tolist(), strict=True)
+    for step, (height, leading, nobody_stays) in enumerate(rows):
+        if step in when:
+            departed = departures(left, optimizers, step, _)
+        sentence = standing(tuple(leading)).format(step=step, height=readable(height))
+        told.append(in_a_row(departed if nobody_stays else [sentence, *departed], _))
     return told
 
 
@@ -490,10 +494,11 @@ def step_sentences(details: StepDetails, left: Tensor, translate: Translate) -> 
     nowhere = _("Step {step}: the surface has no height where it stands.")
     slopes = details.values[details.names.index("g")]
     rows = torch.cat([slopes, details.points.diff(dim=0), details.height[1:, None]], dim=1)
-    told = []
+    told, gone, when = [], departures(left, [details.optimizer], 0, _), left.tolist()
     for step, row in enumerate(rows.tolist(), start=1):
         numbers = dict(zip(("gx", "gy", "dx", "dy", "height"), map(readable, row), strict=True))
-        gone = departures(left, [details.optimizer], step, translate)
+        if step in when:
+            gone = departures(left, [details.optimizer], step, _)
         chosen = nowhere if any(map(math.isnan, row)) else sentence
         told.append(in_a_row([chosen.format(step=step, **numbers), *gone], _))
     return told

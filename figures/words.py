@@ -37,6 +37,8 @@ def in_a_row(sentences: Sequence[str], translate: Callable[[str], str]) -> str:
     >>> in_a_row(["It falls.", "It stops."], str)
     'It falls. It stops.'
     """
+    if len(sentences) == 1:
+        return sentences[0]
     pair = translate("{one} {next}")
     return reduce(lambda one, more: pair.format(one=one, next=more), sentences)
 
