@@ -809,7 +809,7 @@ def _held(
     """Rows times their sizes, held within the limits of a signal; the peaks they should have.
 
     Without sizes rows are brought to a peak of 1, and their own peaks returned. It is one factor
-    for a row: what it takes to get from its peak to that of the result.
+    for a row: what it takes to get from its peak to that of the result. The rows are overwritten.
     """
     smallest, largest = signal_limits(x.dtype)
     peak = x.abs().flatten(1).amax(dim=1)
@@ -818,8 +818,8 @@ def _held(
     else:
         wanted = peak * size.abs()
         held = wanted.clamp(smallest, largest) * size.sign()
-    factor = (held / peak).where(wanted > 0, 0)
-    return x * factor.reshape(-1, *[1] * (x.ndim - 1)), wanted
+    factor = held / peak.clamp(min=torch.finfo(x.dtype).tiny)  # where the peak is 0, all is
+    return x.mul_(factor.reshape(-1, *[1] * (x.ndim - 1))), wanted
 
 
 def _gone(

@@ -120,6 +120,13 @@ class TestEqualToTorch:
         assert_close(slope, slope_of(TORCH[name], x, **parameters))
         assert (slope.dtype, slope.device.type) == (dtype, device.type)
 
+    @pytest.mark.parametrize("name", ACTIVATIONS)
+    def test_values_with_slopes(self, name, device, dtype):
+        x = points(dtype, device)
+        value, slope = ACTIVATIONS[name].with_slope(x)
+        assert_close(value, TORCH[name](x, **ACTIVATIONS[name].parameters))
+        assert_close(slope, slope_of(TORCH[name], x, **ACTIVATIONS[name].parameters))
+
     def test_prelu_takes_a_weight_for_each_channel(self):
         weight = numbers([0.1, -0.5, 2.0])
         for shape in ((4, 3), (2, 3, 5), (2, 3, 4, 5)):
