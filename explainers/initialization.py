@@ -249,42 +249,53 @@ def initialize(
 def _drawn(
     shape: Sequence[int], distribution: str, generator: torch.Generator, dtype: torch.dtype
 ) -> Float[Tensor, "..."]:
-    """Random weights of mean 0 and standard deviation 1; ones if they are constant."""
-    empty = torch.empty(tuple(shape), dtype=dtype, device=generator.device)
+    """Random weights of mean 0 and standard deviation 1; ones if they are constant.
+
+    Others get the same tensor for the same state of the generator: it must not be changed.
+    """
     if distribution == "constant":
-        return empty.fill_(1)
-    if distribution == "uniform":
-        return empty.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
-    if distribution == "normal":
-        return empty.normal_(generator=generator)
+        return torch.ones(tuple(shape), dtype=dtype, device=generator.device)
     state = tuple(generator.get_state().view(torch.int64).tolist())
-    orthogonal, after = _orthogonal_weights(tuple(shape), dtype, generator.device, state)
+    weights, after = _random(tuple(shape), distribution, dtype, generator.device, state)
     generator.set_state(after)
-    return orthogonal
+    return weights
 
 
-@lru_cache(maxsize=256)
-def _orthogonal_weights(
-    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, state: tuple[int, ...]
+@lru_cache(maxsize=300)
+def _random(
+    shape: tuple[int, ...],
+    distribution: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    state: tuple[int, ...],
 ) -> tuple[Float[Tensor, "..."], UInt8[Tensor, "n"]]:
-    """Orthogonal rows, or columns where there are fewer of them, uniform over all such matrices.
+    """Random weights from a generator in this state, and its state after that.
 
-    Its decomposition takes ten times as long as all else that a layer needs, so the last layers
-    are kept: about 75 MB, keys included, if all are 256 wide and in float32.
-
-    Args:
-        state: of the generator that draws them; how it is left comes second.
+    The last layers are kept: a network is drawn for several figures and again at each other depth,
+    and an orthogonal layer takes ten times as long as all else. It is about 85 MB, keys included,
+    if all are 256 wide and in float32.
     """
     generator = torch.Generator(device)
     words = generator.get_state().view(torch.int64).new_tensor(state)
     generator.set_state(words.view(torch.uint8))
-    normal = torch.randn(shape, generator=generator, dtype=dtype, device=device).flatten(1)
-    wide = len(normal) < normal.shape[1]
-    q, r = torch.linalg.qr(normal.T if wide else normal)
+    empty = torch.empty(shape, dtype=dtype, device=device)
+    if distribution == "uniform":
+        weights = empty.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
+    else:
+        weights = empty.normal_(generator=generator)
+    if distribution == "orthogonal":
+        weights = _orthogonalized(weights)
+    return weights, generator.get_state()
+
+
+def _orthogonalized(normal: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Orthogonal rows, or columns where there are fewer of them, uniform over all such matrices."""
+    flat = normal.flatten(1)
+    wide = len(flat) < flat.shape[1]
+    q, r = torch.linalg.qr(flat.T if wide else flat)
     q = q * r.diagonal().sign()
-    rows = q.T if wide else q
-    scaled = rows.reshape(shape) * math.sqrt(max(normal.shape))
-    return scaled, generator.get_state()
+    rows: Tensor = q.T if wide else q
+    return rows.reshape(normal.shape) * math.sqrt(max(flat.shape))
 
 
 # ---------------------------------------------------------------- signals through a network

@@ -107,12 +107,15 @@ class TestWeights:
         assert found.dtype == torch.float64
         assert_close(found, wanted)
 
-    def test_orthogonal_weights_are_torchs_when_they_are_drawn_again(self):
+    @pytest.mark.parametrize("scheme", ["orthogonal", "xavier_normal", "kaiming_uniform"])
+    def test_weights_are_torchs_when_they_are_drawn_again(self, scheme):
         for _again in range(2):
             ours, torchs = generator(5), generator(5)
             for shape in ((4, 6), (6, 4), (6, 4)):
-                wanted = by_torch(torch.empty(shape), "orthogonal", torchs)
-                assert_close(initialize(shape, "orthogonal", ours), wanted)
+                wanted = by_torch(torch.empty(shape), scheme, torchs)
+                found = initialize(shape, scheme, ours)
+                assert_close(found, wanted)
+                found.zero_()  # what is kept stays as it is
             assert torch.equal(torch.randn(3, generator=ours), torch.randn(3, generator=torchs))
 
     @pytest.mark.parametrize("fan_in", [8, 64, 512, 4096])
