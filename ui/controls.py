@@ -118,7 +118,7 @@ class Controls:
         self, label: str, options: Mapping[str, str], default: str, *, key: str, wide: bool = False
     ) -> str:
         """One of a few named options, by their stable names in the URL and labels on the page."""
-        widget = st.selectbox if wide else st.segmented_control
+        widget = st.selectbox if wide else partial(st.segmented_control, wrap=True)
         chosen = self._kept(key, default, lambda asked: asked if asked in options else default)
         name = self.topic(key)
         self._defaults[key] = default

@@ -393,3 +393,21 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(open_page, path, scheme):
         box = piece.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
+
+
+CUT_OFF = """() => [...document.querySelectorAll(
+    '[data-testid="stMain"], [data-testid="stMain"] :is(.katex-display, table, button, label, '
+    + '[data-testid="stButtonGroup"] *, [data-testid="stMarkdownContainer"], .live-head, '
+    + '.live-table, .live-toolbar, .live-training)'
+)].filter((node) => node.clientWidth > 0 && node.scrollWidth > node.clientWidth + 2
+    && getComputedStyle(node).overflowX !== "visible"
+).map((node) => `${node.dataset.testid ?? node.className}: ${node.innerText}`.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("concept", [concept.id for concept in catalogue.CONCEPTS])
+def test_nothing_is_cut_off_at_any_width(open_page, settled, concept):
+    page = open_page(concept, width=1440, height=9000)
+    for width in (1440, 1200, 1000, 768, 390):
+        page.set_viewport_size({"width": width, "height": 9000})
+        page.wait_for_timeout(300)
+        assert settled(page).evaluate(CUT_OFF) == [], width
