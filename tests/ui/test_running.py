@@ -1,6 +1,10 @@
 """Runs of steps that are over soon are not told to the browser, all others are."""
 
-import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -28,11 +32,35 @@ PAGE = [started([]), status(True), FINISHED, status(False)]
 KINDS = {"new_session": "run", "script_finished": "end"}
 
 
+@dataclass
+class Timer:
+    """A call to be made at a time."""
+
+    when: float
+    call: Callable[[], None]
+
+    def cancel(self) -> None:
+        self.when = math.inf
+
+
 class Session:
-    """What is needed of Streamlit's."""
+    """What is needed of Streamlit's; its loop makes calls as time is told to pass."""
 
     def __init__(self) -> None:
-        self._event_loop = asyncio.get_running_loop()
+        self._event_loop = self
+        self._now = 0.0
+        self._timers: list[Timer] = []
+
+    def call_later(self, delay: float, call: Callable[..., None], *given: Any) -> Timer:
+        self._timers.append(Timer(self._now + delay, partial(call, *given)))
+        return self._timers[-1]
+
+    def wait(self, seconds: float) -> None:
+        self._now += seconds
+        due = [timer for timer in self._timers if timer.when <= self._now]
+        for timer in due:
+            timer.cancel()
+            timer.call()
 
 
 @pytest.fixture
@@ -48,17 +76,14 @@ def hear(monkeypatch):
     monkeypatch.setattr(AppSession, "_enqueue_forward_msg", enqueue)
     tell_long_runs_only.__wrapped__()
 
-    async def send(sent) -> None:
+    def listen(*sent: ForwardMsg | float) -> list[str]:
+        heard.clear()
         session = Session()
-        for what in sent:
+        for what in [*sent, 2 * SHORT]:
             if isinstance(what, ForwardMsg):
                 AppSession._enqueue_forward_msg(session, what)
             else:
-                await asyncio.sleep(what)
-
-    def listen(*sent: ForwardMsg | float) -> list[str]:
-        heard.clear()
-        asyncio.run(send([*sent, 2 * SHORT]))
+                session.wait(what)
         return heard
 
     return listen
