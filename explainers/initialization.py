@@ -828,7 +828,7 @@ def _held(
         wanted, held = peak, torch.ones_like(peak)
     else:
         wanted = peak * size.abs()
-        held = wanted.clamp(smallest, largest) * size.sign()
+        held = wanted.clamp(smallest, largest) * (wanted.sign() * size.sign())
     factor = held / peak.clamp(min=torch.finfo(x.dtype).tiny)  # where the peak is 0, all is
     return x.mul_(factor.reshape(-1, *[1] * (x.ndim - 1))), wanted
 

@@ -408,6 +408,13 @@ def test_an_exploded_signal_is_infinite_from_there_on():
     assert found.gradient_histogram[0].sum() == 0
 
 
+def test_a_signal_that_is_rounded_to_0_is_0():
+    inputs = random_inputs(8, 16, generator()) / 100
+    found = propagate(inputs, 3, "normal", "tanh", generator(1), std=1.5e-45)
+    assert found.activation_std.tolist() == [0, 0, 0]
+    assert found.zero_share.tolist() == [1, 1, 1]
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 def test_a_faded_signal_is_told_as_0_and_its_slopes_remain(activation):
     inputs, seed = random_inputs(64, 64, generator()), generator(3)
