@@ -400,8 +400,9 @@ CUT_OFF = """() => [...document.querySelectorAll(
     '[data-testid="stMain"], [data-testid="stMain"] :is(.katex-display, table, button, label, '
     + '[data-testid="stButtonGroup"] *, [data-testid="stMarkdownContainer"], .live-head, '
     + '.live-table, .live-toolbar, .live-training)'
-)].filter((node) => node.clientWidth > 0 && node.scrollWidth > node.clientWidth + 2
-    && getComputedStyle(node).overflowX !== "visible"
+)].filter((node) => node.clientWidth > 0 && (node.tagName === "TABLE"
+    ? node.offsetWidth > node.parentElement.clientWidth + 2
+    : node.scrollWidth > node.clientWidth + 2 && getComputedStyle(node).overflowX !== "visible")
 ).map((node) => `${node.dataset.testid ?? node.className}: ${node.innerText}`.slice(0, 80))"""
 
 
