@@ -6,7 +6,7 @@ from streamlit import net_util
 
 from ui import shell
 from ui.live.channel import present_plainly
-from ui.running import tell_long_runs_only
+from ui.news import tell_only_news
 from ui.sockets import send_at_once
 
 # An upload is parsed in memory: by default Starlette spools to a file on disk from 1 MB on.
@@ -18,5 +18,5 @@ net_util.get_external_ip = lambda: None
 
 send_at_once()
 present_plainly()
-tell_long_runs_only()
+tell_only_news()
 shell.open_page()

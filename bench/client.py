@@ -21,8 +21,7 @@ from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.BidiComponent_pb2 import BidiComponent
 from streamlit.proto.ClientState_pb2 import ClientState
-from streamlit.proto.Delta_pb2 import Delta
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg, RunIdentity
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -42,9 +41,11 @@ _BOUNDARY = "a-photo-ends-here"
 class Control:
     """A slider or a select box: its widget, its fragment, and its positions or options.
 
-    A live slider has a revision; the numbers of Streamlit's own are its options.
+    A live slider has a revision; the numbers of Streamlit's own are its options. `run` is the one
+    of which the page was told last when it was drawn.
     """
 
+    run: str
     widget: str
     fragment: str
     options: list[str] | range
@@ -76,7 +77,7 @@ class Client:
         self._widgets: dict[str, WidgetState] = {}
         self._fragments: dict[str, str] = {}  # of buttons and uploaders, by the widget's id
         self.cached: dict[tuple[int, ...], str] = {}
-        self.query = self._script = self._session = ""
+        self.query = self._script = self._session = self._run = ""
         self._awaited: tuple[str, int] | None = None
         self._finished = asyncio.Event()
         self._urls: asyncio.Future | None = None
@@ -206,20 +207,28 @@ class Client:
 
     def _take_session(self, message: ForwardMsg) -> None:
         self._session = message.new_session.initialize.session_id
-        redrawn = set(message.metadata.run.fragment_ids)
-        self.controls = {
-            key: control
-            for key, control in self.controls.items()
-            if redrawn and control.fragment not in redrawn
-        }
+        self._run = message.metadata.run.script_run_id
 
     def _take_navigation(self, message: ForwardMsg) -> None:
         self._script = message.navigation.page_script_hash
 
     def _take_finish(self, message: ForwardMsg) -> None:
         another_run_follows = message.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
-        if not another_run_follows and self._awaited is None:
-            self._finished.set()
+        if not another_run_follows:
+            self._remove_what_was_left_out(message.metadata.run)
+            if self._awaited is None:
+                self._finished.set()
+
+    def _remove_what_was_left_out(self, run: RunIdentity) -> None:
+        """As the browser does; a run without identity has left out nothing."""
+        redrawn = set(run.fragment_ids)
+        self.controls = {
+            key: control
+            for key, control in self.controls.items()
+            if not run.script_run_id
+            or control.run == run.script_run_id
+            or (redrawn and control.fragment not in redrawn)
+        }
 
     def _take_query(self, message: ForwardMsg) -> None:
         self.query = message.page_info_changed.query_string
@@ -239,31 +248,33 @@ class Client:
         if message.metadata.cacheable:
             self.cached[tuple(message.metadata.delta_path)] = message.hash
         delta, element = message.delta, message.delta.new_element
+        fragment = delta.fragment_id
         kind = element.WhichOneof("type")
         if kind == "bidi_component":
-            self._take_piece(delta, element.bidi_component)
+            self._take_piece(fragment, element.bidi_component)
         elif kind == "selectbox":
             box = element.selectbox
-            self.controls[_key(box.id)] = Control(box.id, delta.fragment_id, list(box.options))
+            options = list(box.options)
+            self.controls[_key(box.id)] = Control(self._run, box.id, fragment, options)
         elif kind == "slider":
             slider = element.slider
             numbers = range(int(slider.min), int(slider.max) + 1)
-            self.controls[slider.label] = Control(slider.id, delta.fragment_id, numbers)
+            self.controls[slider.label] = Control(self._run, slider.id, fragment, numbers)
         elif kind in ("button", "file_uploader"):
-            self._fragments[getattr(element, kind).id] = delta.fragment_id
+            self._fragments[getattr(element, kind).id] = fragment
         elif kind == "exception":
             self.errors.append(f"{element.exception.type}: {element.exception.message}")
         elif kind == "alert" and element.alert.format == Alert.ERROR:
             self.errors.append(element.alert.body)
 
-    def _take_piece(self, delta: Delta, piece: BidiComponent) -> None:
+    def _take_piece(self, fragment: str, piece: BidiComponent) -> None:
         if piece.component_name in _PACKED:
             if not any(stage in piece.id for stage in _PAINTED):
                 self._check_photo(piece.bytes)
         elif piece.component_name == "live.slider":
             data = json.loads(piece.bytes)
             self.controls[data["topic"]] = Control(
-                piece.id, delta.fragment_id, data["texts"], data["revision"]
+                self._run, piece.id, fragment, data["texts"], data["revision"]
             )
         elif self._awaited and piece.component_name == "live.toolbar":
             topic, serial = self._awaited
