@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -605,51 +605,75 @@ class Alignment:
     """
 
     cells: Float[Tensor, "4 4 down across"]
-    window: Window
-    start: tuple[Number, Number]
-    minima: tuple[tuple[Number, Number], ...] = ((0, 0),)
+    minima: ClassVar[tuple[tuple[Number, Number], ...]] = ((0, 0),)
 
     def __call__(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """The difference at shifts (x, y) in hundredths of a side; constant beyond the window."""
         return _with_slope(self.height, self.slope, points)
 
+    @property
+    def window(self) -> Window:
+        """As in `Surface`."""
+        return (-self._reach, self._reach), (-self._reach, self._reach)
+
+    @property
+    def start(self) -> tuple[Number, Number]:
+        """As in `Surface`."""
+        return -0.6 * self._reach, 0.4 * self._reach
+
     def height(self, x: Tensor, y: Tensor) -> Tensor:
         """Of x and y, elementwise."""
-        factors, x, y = self._in_cell(x, y)
-        return _cubic(_cubic(factors, x), y)
+        cell, within, _inside = self._locate(x, y)
+        return _bicubic(self._heights, cell, within)[0]
 
     def slope(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The derivatives of `height` with respect to x and y."""
-        factors, in_x, in_y = self._in_cell(x, y)
-        along_x = _cubic(_cubic_slope(factors, in_x), in_y)
-        along_y = _cubic_slope(_cubic(factors, in_x), in_y)
-        across, up = self.window
-        return along_x * (x == x.clamp(*across)), along_y * (y == y.clamp(*up))
+        cell, within, inside = self._locate(x, y)
+        along_x, along_y = _bicubic(self._slopes, cell, within) * inside
+        return along_x, along_y
 
-    def _in_cell(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The factors of the cells that x and y lie in, powers of x first, and where in them."""
-        (left, right), (bottom, top) = self.window
-        down, across = self.cells.shape[2:]
-        x, y = x.clamp(left, right) - left, y.clamp(bottom, top) - bottom
-        column, row = _whole(x, across - 1), _whole(y, down - 1)
-        index = (row * across + column).long().flatten()
-        # Five times as fast as index_select along the last dimension.
-        factors = self.cells.reshape(16, -1).gather(1, index.expand(16, -1)).to(x)
-        return factors.reshape(4, 4, *x.shape).transpose(0, 1), x - column, y - row
+    @property
+    def _reach(self) -> int:
+        return self.cells.shape[-1] // 2
+
+    @cached_property
+    def _heights(self) -> Float[Tensor, "cells 16"]:
+        """For each cell its factors by power of x, then of y."""
+        return self.cells.permute(2, 3, 1, 0).reshape(-1, 16)
+
+    @cached_property
+    def _slopes(self) -> Float[Tensor, "cells 32"]:
+        """For each cell the factors of both derivatives by power of x, axis, and power of y."""
+        power = torch.arange(4).to(self.cells)
+        along_x = (self.cells * power[:, None, None]).roll(-1, dims=1)
+        along_y = (self.cells * power[:, None, None, None]).roll(-1, dims=0)
+        return torch.stack((along_x, along_y)).permute(3, 4, 2, 0, 1).reshape(-1, 32)
+
+    def _locate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The cells that x and y lie in, where in them, and which of x and y the window holds."""
+        points = torch.stack((x, y))
+        held = points.clamp(-self._reach, self._reach)
+        shifts = held + self._reach
+        whole = shifts.nan_to_num().floor().clamp(max=2 * self._reach - 1)
+        column, row = whole
+        return (row * (2 * self._reach) + column).long(), shifts - whole, points == held
 
 
-def _whole(shift: Tensor, largest: int) -> Tensor:
-    return shift.nan_to_num().floor().clamp(max=largest)
+def _bicubic(
+    table: Float[Tensor, "cells factors"],
+    cell: Int[Tensor, "*batch"],
+    within: Float[Tensor, "2 *batch"],
+) -> Float[Tensor, "polynomials *batch"]:
+    """The polynomials of some cells, at a place in each of them."""
+    x, y = within
+    factors = table.index_select(0, cell.flatten()).to(within)
+    factors = factors.mT.reshape(4, table.shape[1] // 16, 4, *cell.shape)
+    return _cubic(_cubic(factors, x).transpose(0, 1), y)
 
 
 def _cubic(factors: Float[Tensor, "4 ..."], t: Tensor) -> Tensor:
     constant, linear, square, cube = factors
     return torch.addcmul(constant, t, torch.addcmul(linear, t, torch.addcmul(square, t, cube)))
-
-
-def _cubic_slope(factors: Float[Tensor, "4 ..."], t: Tensor) -> Tensor:
-    _constant, linear, square, cube = factors
-    return torch.addcmul(linear, t, torch.addcmul(2 * square, t, cube, value=3))
 
 
 def _cubic_cells(table: Float[Tensor, "n n"]) -> Float[Tensor, "4 4 m m"]:
@@ -697,5 +721,4 @@ def align(image: UInt8[Tensor, "height width 3"], reach: int = 25) -> Alignment:
     moved = cells.unfold(0, _MIDDLE, 1).unfold(1, _MIDDLE, 1)[around, around]
     table = (moved - middle).square().mean(dim=(2, 3)).flip(0)  # rows by rising y
     table = table / table.max().clamp(min=torch.finfo(table.dtype).tiny)
-    window = ((-reach, reach), (-reach, reach))
-    return Alignment(_cubic_cells(table), window, start=(-0.6 * reach, 0.4 * reach))
+    return Alignment(_cubic_cells(table))
