@@ -8,6 +8,7 @@ a time.
 import asyncio
 import io
 import json
+import math
 import random
 import time
 from collections.abc import Callable
@@ -79,6 +80,7 @@ class Client:
         self.cached: dict[tuple[int, ...], str] = {}
         self.query = self._script = self._session = self._run = ""
         self._awaited: tuple[str, int] | None = None
+        self.first_step = math.inf  # when the first step had been sent that was asked for last
         self._finished = asyncio.Event()
         self._urls: asyncio.Future | None = None
 
@@ -151,6 +153,7 @@ class Client:
         state.context_info.locale = "en"
         state.context_info.url = f"{self._address}/{self.page}"
         self._finished.clear()
+        self.first_step = math.inf
         await self._socket.send(BackMsg(rerun_script=state).SerializeToString())
         try:
             await asyncio.wait_for(self._finished.wait(), patience)
@@ -276,8 +279,9 @@ class Client:
             self.controls[data["topic"]] = Control(
                 self._run, piece.id, fragment, data["texts"], data["revision"]
             )
-        elif self._awaited and piece.component_name == "live.toolbar":
-            topic, serial = self._awaited
+        elif piece.component_name == "live.toolbar":
+            self.first_step = min(self.first_step, time.perf_counter())
+            topic, serial = self._awaited or ("", 0)
             if json.loads(piece.bytes)["acks"].get(topic, -1) >= serial:
                 self._awaited = None
 

@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser
 
+from bench import answers, explainers, memory, pages
 from bench import browser as visitor
-from bench import explainers, memory, pages
 from bench.measure import Measure, digits, renewed, row, rows_of, table
 from tools.browser import ROOT, running_app, running_browser
 from ui.catalogue import CONCEPTS
 
-PARTS = ["compute", "light", "pages", "starts", "memory"]
+PARTS = ["compute", "light", "pages", "starts", "answers", "memory"]
 RESULTS = ROOT / "build" / "bench.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
@@ -140,8 +140,10 @@ def main(arguments: list[str]) -> None:
             }
             found = (parts[name]() for name in PARTS if name in chosen and name in parts)
             measures = [told(measure) for part in found for measure in part]
+        # Only now: Playwright runs an event loop in this thread, and these need one of their own.
+        if "answers" in chosen:
+            measures += map(told, answers.measures(logs, repetitions))
         if "memory" in chosen:
-            # Only now: Playwright runs an event loop in this thread, and this needs one of its own.
             reruns = 200 if options.quick else 1000
             measures += map(told, memory.measures(logs, reruns, sessions=50))
     print(f"{where}\n\n{table(map(row, measures))}")
