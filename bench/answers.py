@@ -25,8 +25,8 @@ LARGE = {
 }
 """Keys of controls that ask for all schemes, for 10,000 starts or for all rates anew.
 
-Each of these runs may take a second, everything else a tenth. What networks are given is not
-looked at here.
+Each of these runs may take a second, everything else a tenth until its step is answered. What
+networks are given is not looked at here.
 """
 
 Times = Mapping[str, Sequence[tuple[float, float]]]
@@ -47,11 +47,11 @@ def measures(logs: Path, repetitions: int) -> Iterator[Measure]:
 
 
 def slowest(name: str, times: Times, wanted: str) -> Iterator[Measure]:
-    for part, number in (("its step answered", 0), ("all that follows", 1)):
+    for number, (part, bound) in enumerate({"its step": wanted, "all that follows": ""}.items()):
         taken = {key: [both[number] for both in answers] for key, answers in times.items()}
         key = max(taken, key=lambda key: median(taken[key]))
         print(f"{name}: {key}", file=sys.stderr)
-        yield Measure.of(f"{name}: {part}", taken[key], "ms", wanted)
+        yield Measure.of(f"{name}: {part} answered", taken[key], "ms", bound)
 
 
 async def answered(server: str, page: str, repetitions: int) -> Times:

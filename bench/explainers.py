@@ -20,7 +20,7 @@ from explainers.initialization import (
 from explainers.models.mobilenet_v2 import classify
 from explainers.models.ssd_mobilenet_v2 import preprocess
 from explainers.models.vit_s14 import attend
-from explainers.optimizers import OPTIMIZERS, race, trajectories
+from explainers.optimizers import OPTIMIZERS, StepDetails, race, step_details, trajectories
 from explainers.surfaces import SURFACES, Quadratic, lattice
 from ui.run import current_calls, network, run
 from ui.samples import DEFAULT, sample
@@ -70,6 +70,9 @@ def by_themselves(repetitions: int) -> Iterator[Measure]:
             lambda: run(compare_schemes, inputs, 50, "relu", generator, width=256),
             "≤ 1000",
         ),
+        f"{len(OPTIMIZERS)} optimizers race, 200 steps": (race_all, "≤ 100"),
+        "All quantities of one descent, 200 steps": (follow_one, "≤ 100"),
+        "A signal through 50 layers of 128 units and back": (send_signal, "≤ 100"),
     }
     for name, (call, wanted) in timed.items():
         yield Measure.of(name, times(call, repetitions), "ms", wanted)
@@ -127,6 +130,12 @@ def race_all() -> torch.Tensor:
     rates = torch.full((len(OPTIMIZERS), 1), 0.01, dtype=torch.float64)
     start = torch.tensor([SURFACES["beale"].start], dtype=torch.float64)
     return run(race, "beale", list(OPTIMIZERS), start, 200, rates)
+
+
+def follow_one() -> StepDetails:
+    """What follows from it."""
+    start = torch.tensor(SURFACES["beale"].start, dtype=torch.float64)
+    return run(step_details, "beale", "adam", start, 200, 0.01)
 
 
 def send_signal() -> Propagation:

@@ -3,8 +3,10 @@
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from google.protobuf.message import Message
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.RootContainer_pb2 import RootContainer
 from streamlit.runtime.app_session import AppSession
@@ -15,10 +17,23 @@ SHORT = 0.1
 MOST_SILENT = 8
 """Runs in a row of which the browser hears nothing: only at a word does it forget old figures."""
 
+
+class Seen(NamedTuple):
+    """What stands somewhere on the page.
+
+    Attributes:
+        content: its hash; `_LOST` if it may not have arrived.
+        widget: its id; "" if it has none.
+    """
+
+    content: str
+    widget: str
+
+
 Send = Callable[[AppSession, ForwardMsg], None]
 Place = tuple[int, ...]
 
-_LOST = ""  # the hash of what may not have arrived
+_LOST = ""
 
 
 @cache
@@ -27,8 +42,8 @@ def tell_only_news() -> None:
 
     At each word, that a run begins or has ended, React goes through the whole page, which takes it
     longer than the server takes for a light change. It is needed if the run takes a while, or has
-    left out something that the browser shows and therefore must remove. Runs of the whole page are
-    told and sent as ever.
+    left out something, or drawn another widget in its place, that the browser must forget. Runs of
+    the whole page are told and sent as ever.
     """
     # There is no public way.
     enqueue, clear = AppSession._enqueue_forward_msg, AppSession._clear_queue
@@ -59,7 +74,7 @@ class News:
         self._begun: ForwardMsg | None = None  # begins a step's run, not sent yet
         self._running: TimerHandle | None = None  # will tell that it runs
         self._silent = 0  # runs since the last one that was told
-        self._shown: dict[Place, str] = {}  # what stands where on the page, by its hash
+        self._shown: dict[Place, Seen] = {}
         self._drawn: set[Place] = set()  # by the latest run
         self._results: list[ForwardMsg] = []  # of a step's run that is not told
 
@@ -79,7 +94,7 @@ class News:
 
     def lose(self) -> None:
         """Something has been sent that will not arrive."""
-        self._shown = dict.fromkeys(self._shown, _LOST)
+        self._shown = {place: Seen(_LOST, seen.widget) for place, seen in self._shown.items()}
 
     def _begin(self, session: AppSession, message: ForwardMsg) -> None:
         self._drawn, self._results = set(), []
@@ -91,12 +106,15 @@ class News:
 
     def _draw(self, session: AppSession, message: ForwardMsg) -> None:
         place, content = tuple(message.metadata.delta_path), message.ref_hash or message.hash
-        known = content != _LOST and content == self._shown.get(place) and not _acts(message)
+        before = self._shown.get(place, Seen(_LOST, ""))
+        widget = before.widget if message.ref_hash else _widget(message)
+        if before.widget not in ("", widget):
+            self._tell_begin(session)  # the browser must forget the widget that stood here
         self._drawn.add(place)
-        self._shown[place] = content
+        self._shown[place] = Seen(content, widget)
         if self._begun:
             self._results.append(message)
-        if not (self._begun and known):
+        if not self._begun or content != before.content or content == _LOST or _acts(message):
             self._send(session, message)
 
     def _change_status(self, session: AppSession, message: ForwardMsg) -> None:
@@ -150,12 +168,21 @@ def _lies_in(place: Place, outer: Place) -> bool:
     return place[: len(outer)] == outer
 
 
+def _widget(message: ForwardMsg) -> str:
+    """The id of a widget or container; "" if it has none."""
+    return getattr(_element(message), "id", "") or message.delta.add_block.id
+
+
 def _acts(message: ForwardMsg) -> bool:
     """Whether it does something even if the browser has it.
 
     A dialog opens once more, a widget goes back to where the visitor has moved it from.
     """
-    element = message.delta.new_element
-    kind = element.WhichOneof("type")
-    moves = kind is not None and getattr(getattr(element, kind), "set_value", False)
-    return moves or message.metadata.delta_path[0] == RootContainer.EVENT
+    sets = getattr(_element(message), "set_value", False)
+    return sets or message.metadata.delta_path[0] == RootContainer.EVENT
+
+
+def _element(message: ForwardMsg) -> Message | None:
+    """What is drawn, if it is no container."""
+    kind = message.delta.new_element.WhichOneof("type")
+    return getattr(message.delta.new_element, kind) if kind else None

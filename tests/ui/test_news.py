@@ -205,6 +205,18 @@ def test_what_stood_in_a_container_is_removed_with_it(hear) -> None:
     assert hear(*PAGE, *instead)[len(TOLD_PAGE) :] == [STEP, "run", STEP, "end"]
 
 
+def test_a_widget_in_the_place_of_another_needs_a_word(hear) -> None:
+    """Or the browser would keep what the visitor had set the first one to."""
+
+    def choose(name: str) -> list[ForwardMsg]:
+        slider = drawn(*INSIDE, text=name)
+        slider.delta.new_element.bidi_component.id = name
+        return [started("step"), drawn(*STEP), slider, finished()]
+
+    told = [STEP, INSIDE, "silent end", "run", STEP, INSIDE, "end", "silent end"]
+    assert hear(*choose("one"), *choose("other"), *choose("other")) == told
+
+
 def test_what_stands_elsewhere_is_left_alone(hear) -> None:
     assert hear(*PAGE, *run("other", (0, 2)))[len(TOLD_PAGE) :] == ["silent end"]
 
