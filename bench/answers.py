@@ -67,7 +67,8 @@ async def answered(server: str, page: str, repetitions: int) -> Times:
                 await asyncio.sleep(REST)
                 begun = time.perf_counter()
                 await client.change(topic)
-                both = client.first_step - begun, time.perf_counter() - begun
+                ended = time.perf_counter()
+                both = min(client.first_step, ended) - begun, ended - begun
                 if turn >= 0:
                     taken[key].append(tuple(1000 * seconds for seconds in both))
     return taken

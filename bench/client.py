@@ -80,7 +80,7 @@ class Client:
         self.cached: dict[tuple[int, ...], str] = {}
         self.query = self._script = self._session = self._run = ""
         self._awaited: tuple[str, int] | None = None
-        self.first_step = math.inf  # when the first step had been sent that was asked for last
+        self.first_step = math.inf  # when one toolbar had come, unless all stay the same
         self._finished = asyncio.Event()
         self._urls: asyncio.Future | None = None
 
