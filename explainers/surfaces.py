@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -605,7 +605,6 @@ class Alignment:
     """
 
     cells: Float[Tensor, "4 4 down across"]
-    minima: ClassVar[tuple[tuple[Number, Number], ...]] = ((0, 0),)
 
     def __call__(self, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """The difference at shifts (x, y) in hundredths of a side; constant beyond the window."""
@@ -620,6 +619,11 @@ class Alignment:
     def start(self) -> tuple[Number, Number]:
         """As in `Surface`."""
         return -0.6 * self._reach, 0.4 * self._reach
+
+    @property
+    def minima(self) -> tuple[tuple[Number, Number], ...]:
+        """As in `Surface`."""
+        return ((0, 0),)
 
     def height(self, x: Tensor, y: Tensor) -> Tensor:
         """Of x and y, elementwise."""
@@ -644,7 +648,7 @@ class Alignment:
     @cached_property
     def _slopes(self) -> Float[Tensor, "cells 32"]:
         """For each cell the factors of both derivatives by power of x, axis, and power of y."""
-        power = torch.arange(4).to(self.cells)
+        power = torch.arange(4, device=self.cells.device, dtype=self.cells.dtype)
         along_x = (self.cells * power[:, None, None]).roll(-1, dims=1)
         along_y = (self.cells * power[:, None, None, None]).roll(-1, dims=0)
         return torch.stack((along_x, along_y)).permute(3, 4, 2, 0, 1).reshape(-1, 32)
