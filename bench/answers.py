@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.client import Client
-from bench.load import FED
+from bench.load import FED, SWEPT
 from bench.measure import Measure
 from tools.browser import running_app
 from ui.catalogue import CONCEPTS
@@ -20,13 +20,13 @@ from ui.catalogue import CONCEPTS
 REST = 0.05  # seconds between two changes
 
 LARGE = {
-    "initialization": ["activation", "depth", "width"],
-    "optimizers": ["surface", "where", "left", "right", "times", "condition"],
+    "initialization": [*SWEPT["initialization"], "activation"],
+    "optimizers": [*SWEPT["optimizers"], "surface", "where", "left", "right"],
 }
-"""Keys of controls that ask for all schemes, for 10,000 starts or for all rates anew.
+"""Sliders and choices that ask for a sweep: it may take a second.
 
-Each of these runs may take a second, everything else a tenth until its step is answered. What
-networks are given is not looked at here.
+Everything else may take a tenth until its step is answered. What networks are given is not looked
+at here.
 """
 
 Times = Mapping[str, Sequence[tuple[float, float]]]
