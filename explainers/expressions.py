@@ -244,7 +244,8 @@ def _power(base: _Node, exponent: float) -> _Node:
     def derivative(argument: Tensor, _value: Tensor) -> Tensor:
         if exponent == 0:  # where 0 times a power of 0 would be NaN
             return torch.zeros_like(argument)
-        return exponent * torch.pow(argument, exponent - 1)
+        below = argument if exponent == 2 else torch.pow(argument, exponent - 1)
+        return exponent * below
 
     return _call(power, derivative, base)
 
@@ -293,7 +294,9 @@ def _sum(a: _Rate, b: _Rate) -> _Rate:
 
 
 def _times(rate: _Rate, factor: _Value) -> _Rate:
-    return None if rate is None else factor * rate
+    if rate is None:
+        return None
+    return factor if isinstance(rate, float) and rate == 1 else factor * rate
 
 
 def _over(rate: _Rate, divisor: _Value) -> _Rate:

@@ -22,7 +22,7 @@ Number = int | float
 Window = tuple[tuple[Number, Number], tuple[Number, Number]]
 AnySurface = str | Callable[[Tensor], Tensor]
 Height = Callable[[Tensor, Tensor], Tensor]
-Slope = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Slope = Callable[[Tensor], Tensor]
 _Length = TypeVar("_Length", Tensor, Number)
 
 WINDOW: Window = ((-5, 5), (-5, 5))
@@ -43,7 +43,8 @@ class Surface:
         window: the part of the plane worth seeing: (lowest x, highest x), (lowest y, highest y).
         start: a point (x, y) from which the descent is worth seeing.
         minima: the points (x, y) of least height in the window, as far as they are known.
-        slope: the derivatives of `height` with respect to x and y, if they are known.
+        slope: of points `[..., 2]`, the derivatives of `height` with respect to x and y
+            `[..., 2]`, if they are known.
     """
 
     height: Height
@@ -115,10 +116,18 @@ class Quadratic:
         u, v = self._turned(x, y, 1)
         return (u**2 + self.condition_number * v**2) / 2
 
-    def slope(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(self, points: Tensor) -> Tensor:
         """The derivatives of `height` with respect to x and y."""
-        u, v = self._turned(x, y, 1)
-        return self._turned(u, self.condition_number * v, -1)
+        if self.degrees:
+            return points @ points.new_tensor(self._hessian)
+        return points * points.new_tensor([1, self.condition_number])
+
+    @cached_property
+    def _hessian(self) -> list[list[float]]:
+        (a, b), (c, d) = self._turned(1, 0, 1), self._turned(0, 1, 1)
+        number = self.condition_number
+        mixed = a * c + number * b * d
+        return [[a * a + number * b * b, mixed], [mixed, c * c + number * d * d]]
 
     def _turned(self, x: _Length, y: _Length, sign: int) -> tuple[_Length, _Length]:
         """From x and y to u and v; with `sign` -1 from u and v to x and y."""
@@ -127,10 +136,6 @@ class Quadratic:
         angle = sign * math.radians(self.degrees)
         cosine, sine = math.cos(angle), math.sin(angle)
         return cosine * x + sine * y, cosine * y - sine * x
-
-
-def _slope(slope: Slope, points: Tensor) -> Tensor:
-    return torch.stack(slope(*points.unbind(-1)), dim=-1)
 
 
 class _WithSlope(torch.autograd.Function):
@@ -149,7 +154,7 @@ class _WithSlope(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, change: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, change[..., None] * _slope(ctx.slope, *ctx.saved_tensors)
+        return None, None, change[..., None] * ctx.slope(*ctx.saved_tensors)
 
 
 def _with_slope(height: Height, slope: Slope, points: Tensor) -> Tensor:
@@ -161,9 +166,10 @@ def _rosenbrock(x: Tensor, y: Tensor) -> Tensor:
     return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
-def _rosenbrock_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _rosenbrock_slope(points: Tensor) -> Tensor:
+    x, y = points.unbind(-1)
     bend = 200 * (y - x * x)
-    return 2 * (x - 1) - 2 * x * bend, bend
+    return torch.stack((2 * (x - 1) - 2 * x * bend, bend), dim=-1)
 
 
 def _beale(x: Tensor, y: Tensor) -> Tensor:
@@ -172,12 +178,13 @@ def _beale(x: Tensor, y: Tensor) -> Tensor:
     return a * a + b * b + c * c
 
 
-def _beale_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _beale_slope(points: Tensor) -> Tensor:
+    x, y = points.unbind(-1)
     square = y * y
     (a, by_a), (b, by_b), (c, by_c) = _beale_terms(x, y, square)
     along_x = torch.addcmul(torch.addcmul(a * by_a, b, by_b), c, by_c)
     along_y = torch.addcmul(torch.addcmul(a, y, b, value=2), square, c, value=3)
-    return 2 * along_x, 2 * x * along_y
+    return 2 * torch.stack((along_x, x * along_y), dim=-1)
 
 
 def _beale_terms(x: Tensor, y: Tensor, square: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -193,17 +200,19 @@ def _himmelblau(x: Tensor, y: Tensor) -> Tensor:
     return (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
 
 
-def _himmelblau_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    a, b = 2 * (x * x + y - 11), 2 * (x + y * y - 7)
-    return 2 * x * a + b, a + 2 * y * b
+def _himmelblau_slope(points: Tensor) -> Tensor:
+    x, y = points.unbind(-1)
+    a, b = x * x + y - 11, x + y * y - 7
+    return torch.stack((4 * x * a + 2 * b, 2 * a + 4 * y * b), dim=-1)
 
 
 def _saddle(x: Tensor, y: Tensor) -> Tensor:
     return x**2 + (y**2 - 1) ** 2
 
 
-def _saddle_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    return 2 * x, 4 * y * (y * y - 1)
+def _saddle_slope(points: Tensor) -> Tensor:
+    x, y = points.unbind(-1)
+    return torch.stack((2 * x, 4 * y * (y * y - 1)), dim=-1)
 
 
 def _rastrigin(x: Tensor, y: Tensor) -> Tensor:
@@ -211,9 +220,8 @@ def _rastrigin(x: Tensor, y: Tensor) -> Tensor:
     return 20 + x**2 + y**2 - 10 * waves
 
 
-def _rastrigin_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    along_x, along_y = (2 * t + 20 * math.pi * torch.sin(2 * math.pi * t) for t in (x, y))
-    return along_x, along_y
+def _rastrigin_slope(points: Tensor) -> Tensor:
+    return 2 * points + 20 * math.pi * torch.sin(2 * math.pi * points)
 
 
 def _ackley(x: Tensor, y: Tensor) -> Tensor:
@@ -222,14 +230,14 @@ def _ackley(x: Tensor, y: Tensor) -> Tensor:
     return 20 - 20 * torch.exp(-0.2 * distance) + (math.e - torch.exp(waves))
 
 
-def _ackley_slope(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    point = torch.complex(x, y)
-    outwards = torch.sgn(point)  # 0 at the origin
+def _ackley_slope(points: Tensor) -> Tensor:
+    point = torch.view_as_complex(points.contiguous())
+    outwards = torch.view_as_real(point.sgn())  # 0 at the origin
     steepness = math.sqrt(8) * torch.exp(-0.2 / math.sqrt(2) * point.abs())
-    waves = (torch.cos(2 * math.pi * x) + torch.cos(2 * math.pi * y)) / 2
-    swing = math.pi * torch.exp(waves)
-    along_x = steepness * outwards.real + swing * torch.sin(2 * math.pi * x)
-    return along_x, steepness * outwards.imag + swing * torch.sin(2 * math.pi * y)
+    turns = 2 * math.pi * points
+    x, y = torch.cos(turns).tensor_split(2, -1)
+    swing = math.pi * torch.exp((x + y) / 2)
+    return torch.addcmul(steepness[..., None] * outwards, swing, torch.sin(turns))
 
 
 _HIMMELBLAU_MINIMA = (
@@ -324,7 +332,11 @@ def parse_expression(text: str, window: Window = WINDOW) -> Surface:
     """
     _check_window(window)
     expression = parse(text)
-    return Surface(expression, window, _corner(window), slope=expression.slope)
+
+    def slope(points: Tensor) -> Tensor:
+        return torch.stack(expression.slope(*points.unbind(-1)), dim=-1)
+
+    return Surface(expression, window, _corner(window), slope=slope)
 
 
 def gradient(surface: AnySurface, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
@@ -340,7 +352,7 @@ def _gradient(
     function: Callable[[Tensor], Tensor], points: Tensor, create_graph: bool = False
 ) -> Tensor:
     if isinstance(function, Surface | Quadratic | Alignment) and function.slope:
-        return _slope(function.slope, points)
+        return function.slope(points)
     with torch.inference_mode(False), torch.enable_grad():
         points = points.clone().requires_grad_()
         total = function(points).sum()
@@ -627,14 +639,14 @@ class Alignment:
 
     def height(self, x: Tensor, y: Tensor) -> Tensor:
         """Of x and y, elementwise."""
-        cell, within, _inside = self._locate(x, y)
+        cell, within, _inside = self._locate(torch.stack((x, y)))
         return _bicubic(self._heights, cell, within)[0]
 
-    def slope(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(self, points: Tensor) -> Tensor:
         """The derivatives of `height` with respect to x and y."""
-        cell, within, inside = self._locate(x, y)
-        along_x, along_y = _bicubic(self._slopes, cell, within) * inside
-        return along_x, along_y
+        cell, within, inside = self._locate(points.movedim(-1, 0).contiguous())
+        slopes = _bicubic(self._slopes, cell, within) * inside
+        return slopes.movedim(0, -1).contiguous()
 
     @property
     def _reach(self) -> int:
@@ -653,9 +665,10 @@ class Alignment:
         along_y = (self.cells * power[:, None, None, None]).roll(-1, dims=0)
         return torch.stack((along_x, along_y)).permute(3, 4, 2, 0, 1).reshape(-1, 32)
 
-    def _locate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The cells that x and y lie in, where in them, and which of x and y the window holds."""
-        points = torch.stack((x, y))
+    def _locate(
+        self, points: Float[Tensor, "2 *batch"]
+    ) -> tuple[Int[Tensor, "*batch"], Float[Tensor, "2 *batch"], Bool[Tensor, "2 *batch"]]:
+        """The cells that points lie in, where in them, and which of x and y the window holds."""
         held = points.clamp(-self._reach, self._reach)
         shifts = held + self._reach
         whole = shifts.nan_to_num().floor().clamp(max=2 * self._reach - 1)
