@@ -329,6 +329,11 @@ _numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _counter = itertools.count()
 
 
+def recognise(tensor: Any, name: str) -> None:
+    """Let a tensor be told apart by a name of its content, such as a photo's digest, unread."""
+    _digests()[tensor] = (tensor._version, f"name:{name}".encode())
+
+
 def _digest(tensor: Any) -> bytes:
     """A tensor's type, shape and content, read once as long as nobody writes into it.
 

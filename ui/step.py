@@ -22,6 +22,7 @@ from ui.kept import (
     keep,
     measured,
     publish,
+    recognise,
     room_for,
 )
 from ui.language import translate as _
@@ -35,6 +36,7 @@ from ui.photo import Photo
 from ui.queue import Perform, at_once
 from ui.recipe import Recipe
 from ui.run import Call, network, run, shared, stream
+from ui.samples import pixels
 from ui.text import Section
 from ui.toolbar import code, toolbar
 from ui.waiting import Waiting
@@ -187,13 +189,15 @@ class Step(Controls):
         """The photo as a uint8 tensor `[height, width, 3]`."""
         import torch
 
-        tensor = torch.from_numpy(photo.array())
         if photo.source == "sample":
+            tensor = pixels(photo.name)
             publish(tensor)
             self.recipe.define("photo", photo, f'sample("{photo.name}")', _SAMPLE)
         else:
+            tensor = torch.from_numpy(photo.array())
             opened = 'Photo.from_bytes(Path("photo.jpg").read_bytes(), "photo.jpg")'
             self.recipe.define("photo", photo, opened, _PATH, _PHOTO)
+        recognise(tensor, photo.digest)
         self.recipe.define("image", tensor, "torch.from_numpy(photo.array())")
         return tensor
 

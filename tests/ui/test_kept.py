@@ -440,3 +440,12 @@ def test_a_tensor_is_read_once(session, monkeypatch) -> None:
 
     monkeypatch.setattr(Tensor, "detach", unread)
     assert computed(slow, (tensor, 1), (Pair(tensor),)) == 2
+
+
+def test_a_tensor_is_recognised_by_its_name_until_somebody_writes_into_it(session) -> None:
+    one, other = torch.zeros(3), torch.ones(3)
+    for tensor in (one, other):
+        kept.recognise(tensor, "0123456789abcdef")
+    assert content(one) == content(other)
+    other += 0
+    assert content(other) == content(torch.ones(3)) != content(one)
