@@ -644,26 +644,26 @@ class Alignment:
 
     def slope(self, points: Tensor) -> Tensor:
         """The derivatives of `height` with respect to x and y."""
-        cell, within, inside = self._locate(points.movedim(-1, 0).contiguous())
+        cell, within, inside = self._locate(torch.stack(points.unbind(-1)))
         slopes = _bicubic(self._slopes, cell, within) * inside
-        return slopes.movedim(0, -1).contiguous()
+        return torch.stack(slopes.unbind(), dim=-1)
 
     @property
     def _reach(self) -> int:
         return self.cells.shape[-1] // 2
 
     @cached_property
-    def _heights(self) -> Float[Tensor, "cells 16"]:
-        """For each cell its factors by power of x, then of y."""
-        return self.cells.permute(2, 3, 1, 0).reshape(-1, 16)
+    def _heights(self) -> Float[Tensor, "16 cells"]:
+        """The factors by power of x, then of y, for each cell."""
+        return self.cells.transpose(0, 1).reshape(16, -1)
 
     @cached_property
-    def _slopes(self) -> Float[Tensor, "cells 32"]:
-        """For each cell the factors of both derivatives by power of x, axis, and power of y."""
+    def _slopes(self) -> Float[Tensor, "32 cells"]:
+        """The factors of both derivatives by power of x, axis, and power of y, for each cell."""
         power = torch.arange(4, device=self.cells.device, dtype=self.cells.dtype)
         along_x = (self.cells * power[:, None, None]).roll(-1, dims=1)
         along_y = (self.cells * power[:, None, None, None]).roll(-1, dims=0)
-        return torch.stack((along_x, along_y)).permute(3, 4, 2, 0, 1).reshape(-1, 32)
+        return torch.stack((along_x, along_y)).permute(2, 0, 1, 3, 4).reshape(32, -1)
 
     def _locate(
         self, points: Float[Tensor, "2 *batch"]
@@ -677,14 +677,14 @@ class Alignment:
 
 
 def _bicubic(
-    table: Float[Tensor, "cells factors"],
+    table: Float[Tensor, "factors cells"],
     cell: Int[Tensor, "*batch"],
     within: Float[Tensor, "2 *batch"],
 ) -> Float[Tensor, "polynomials *batch"]:
     """The polynomials of some cells, at a place in each of them."""
     x, y = within
-    factors = table.index_select(0, cell.flatten()).to(within)
-    factors = factors.mT.reshape(4, table.shape[1] // 16, 4, *cell.shape)
+    factors = table.index_select(1, cell.flatten()).to(within)
+    factors = factors.reshape(4, len(table) // 16, 4, *cell.shape)
     return _cubic(_cubic(factors, x).transpose(0, 1), y)
 
 
