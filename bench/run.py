@@ -25,7 +25,7 @@ from bench.measure import Measure, digits, renewed, row, rows_of, table
 from tools.browser import ROOT, running_app, running_browser
 from ui.catalogue import CONCEPTS
 
-PARTS = ["compute", "light", "pages", "starts", "answers", "memory"]
+PARTS = ["compute", "light", "crowd", "pages", "starts", "answers", "memory"]
 RESULTS = ROOT / "build" / "bench.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
@@ -57,6 +57,14 @@ def light_app(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measur
     yield Measure(f"Slider to pixels, {LIVE} : {TUNED}, medians", ours / tuned, "")
 
 
+def crowd(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measure]:
+    """How often a stage with 20,000 boxes is redrawn while all of them change."""
+    with running_app(logs / "crowd.log", "bench/apps/crowd.py") as server:
+        page = visitor.open_page(browser, server)
+        redrawn = visitor.dragged(page, "Position", repetitions).stages
+    yield Measure.of("20,000 boxes, slider dragged: stages redrawn", redrawn, "/s", "≥ 30")
+
+
 def real_app(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measure]:
     """The app itself: what is loaded at first, then its pages at work beside a bare one."""
     with (
@@ -74,6 +82,10 @@ def real_app(browser: Browser, logs: Path, repetitions: int) -> Iterator[Measure
             "NMS sweep played": visitor.played(page, "IoU threshold", repetitions),
             "Anchors pointed at": visitor.hovered(page, "anchors_nms-layout-stage", repetitions),
         }
+        page.context.close()
+        page = visitor.open_page(browser, f"{server}/attention_maps")
+        pointed = visitor.hovered(page, "attention_maps-patches-stage", repetitions)
+        redrawn["Patches pointed at"] = pointed
         page.context.close()
         for name, found in redrawn.items():
             yield Measure.of(f"{name}: stages redrawn", found.stages, "/s", "≥ 30")
@@ -135,6 +147,7 @@ def main(arguments: list[str]) -> None:
             parts = {
                 "compute": lambda: explainers.measures(repetitions),
                 "light": lambda: light_app(browser, logs, repetitions),
+                "crowd": lambda: crowd(browser, logs, repetitions),
                 "pages": lambda: real_app(browser, logs, repetitions),
                 "starts": lambda: pages.starts(browser, logs, repetitions),
             }

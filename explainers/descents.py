@@ -309,8 +309,9 @@ height=tensor([...]))
     minimum, settled = nobody, nobody
     if len(minima) and len(starts):
         minima = minima.to(starts)
-        nearest = torch.linalg.vector_norm(end[:, None] - minima, dim=2).nan_to_num(math.inf)
-        nearest = nearest.argmin(dim=1)
+        exactly = "donot_use_mm_for_euclid_dist"
+        distance = torch.cdist(end, minima, compute_mode=exactly).nan_to_num(math.inf)
+        nearest = distance.argmin(dim=1)
         goals = minima[nearest]
         settled = since(torch.stack([_near(points, goals, tolerance) for points in paths]))
         minimum = nearest.where(settled >= 0, -1)

@@ -52,20 +52,6 @@ HOLD_PHOTO = """() => {  // decoded, but not handed out until it is let go
         return picture;
     };
 }"""
-POINT_AT_PATCHES = """async () => {
-    const top = document.querySelector('.stage-top');
-    const times = [];
-    for (let patch = 0; patch < 60; patch++) {
-        const [clientX, clientY] = top.__stage.client((patch % 16) * 30 + 9, (patch % 13) * 20 + 9);
-        const start = performance.now();
-        top.dispatchEvent(
-            new PointerEvent('pointermove', { clientX, clientY, isPrimary: true }),
-        );
-        await new Promise(requestAnimationFrame);
-        times.push(window.__stageFrames.at(-1) - start);
-    }
-    return times.sort((a, b) => a - b)[30];
-}"""
 SHARED = (
     "document.querySelector('link[href*=\"stage.css\"]').href.replace('stage.css', 'shared.js')"
 )
@@ -238,25 +224,9 @@ def test_a_crowd_is_paler_than_a_few(open_stage):
     assert stage.page.evaluate(STRONGEST, "scene") == 255
 
 
-def test_20000_boxes_stay_smooth(open_stage):
+def test_20000_boxes_are_drawn_and_pointed_at(open_stage):
     stage = open_stage("crowd")
     assert stage.state("visible") == {"anchors": 20_000}
-    for _attempt in range(10):  # beside other work the same takes longer, never shorter
-        times = stage.page.evaluate(f"""async () => {{
-            const bus = await import({SHARED});
-            window.__stageFrames.length = 0;
-            for (let index = 0; index < 60; index++) {{
-                bus.publish("iou", index % 5);
-                await new Promise(requestAnimationFrame);
-            }}
-            const frames = window.__stageFrames;
-            return frames.slice(1).map((time, index) => time - frames[index]).sort((a, b) => a - b);
-        }}""")
-        median = times[len(times) // 2]
-        print(f"20,000 boxes: median {median:.1f} ms between redraws, slowest {times[-1]:.1f} ms")
-        if median < 33:
-            break
-    assert median < 33
     stage.point(240, 160)
     assert stage.state("hovered") is not None
 
@@ -310,14 +280,12 @@ def test_a_tap_pins_a_cell_and_a_swipe_scrolls_the_page(open_stage):
     assert "pan-y" in stage.page.locator(".stage-top").evaluate("node => node.style.touchAction")
 
 
-def test_pointing_at_a_patch_shows_its_map_in_the_next_frame(open_stage):
+def test_pointing_at_a_patch_shows_its_map(open_stage):
     stage = open_stage("patches")
     assert stage.is_empty("top")
     stage.point(15 * 3 + 5, 10 * 2 + 5)
     expect(stage.tip()).to_have_text(re.compile(r"Cell 2, 2\nattention 3"))
-    took = stage.page.evaluate(POINT_AT_PATCHES)
-    print(f"a patch's map: median {took:.1f} ms")
-    assert 0 < took < 34
+    assert not stage.is_empty("top")
 
 
 # ---------------------------------------------------------------- heat maps, pin, export
