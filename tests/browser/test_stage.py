@@ -533,7 +533,6 @@ def test_what_was_drawn_while_the_connection_was_lost_arrives(
     blocked.clear()
     after = re.compile(r"^boxes \[.*\(100, 80, 220, 200\)\]$")
     expect(page.get_by_text(after)).to_be_visible(timeout=30_000)
-    stage = Stage(page)  # it may have been drawn anew
     stage.drag((160, 140), (190, 150))
     after = re.compile(r"^boxes \[.*\(130, 90, 250, 210\)\]$")
     expect(page.get_by_text(after)).to_be_visible(timeout=15_000)
