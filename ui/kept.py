@@ -331,7 +331,7 @@ _counter = itertools.count()
 
 def recognise(tensor: Any, name: str) -> None:
     """Let a tensor be told apart by a name of its content, such as a photo's digest, unread."""
-    _digests()[tensor] = (tensor._version, f"name:{name}".encode())
+    _digests().setdefault(tensor, (tensor._version, f"name:{name}".encode()))
 
 
 def _digest(tensor: Any) -> bytes:

@@ -448,4 +448,5 @@ def test_a_tensor_is_recognised_by_its_name_until_somebody_writes_into_it(sessio
         kept.recognise(tensor, "0123456789abcdef")
     assert content(one) == content(other)
     other += 0
+    kept.recognise(other, "0123456789abcdef")
     assert content(other) == content(torch.ones(3)) != content(one)
