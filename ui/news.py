@@ -53,7 +53,12 @@ def tell_only_news() -> None:
         all_news.setdefault(session, News(enqueue)).tell(session, message)
 
     def clear_queue(session: AppSession, fragment_ids_this_run: list[str] | None = None) -> None:
-        if session in all_news and not session._browser_queue.is_empty():
+        queue = session._browser_queue
+        if fragment_ids_this_run and any(map(_ends_page, queue._queue)):
+            # Told of the end without all that was drawn, the browser would take the rest away.
+            queue._delta_index_map = {}  # what the step draws is to come after that end
+            return
+        if session in all_news and not queue.is_empty():
             all_news[session].lose()
         clear(session, fragment_ids_this_run)
 
@@ -162,6 +167,12 @@ class News:
                 outermost.append(place)
         left_out = self._shown.keys() - self._drawn
         return {place for place in left_out for outer in outermost if _lies_in(place, outer)}
+
+
+def _ends_page(message: ForwardMsg) -> bool:
+    """Whether a run of the whole page is over, to its last line."""
+    kind, how = message.WhichOneof("type"), message.script_finished
+    return kind == "script_finished" and how == ForwardMsg.FINISHED_SUCCESSFULLY
 
 
 def _lies_in(place: Place, outer: Place) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 
 from ui.news import MOST_SILENT, SHORT, tell_only_news
 
@@ -86,21 +87,12 @@ class Loop:
             timer.call()
 
 
-class Queue:
-    """Holds messages that have not left the server."""
-
-    empty = True
-
-    def is_empty(self) -> bool:
-        return self.empty
-
-
 class Session:
     """What is needed of Streamlit's."""
 
     def __init__(self) -> None:
         self._event_loop = Loop()
-        self._browser_queue = Queue()
+        self._browser_queue = ForwardMsgQueue()
         self.cleared: list[str] = []
 
     def _clear_queue(self, fragments: list[str]) -> None:
@@ -129,6 +121,7 @@ def told(monkeypatch):
 
     def clear(session: AppSession, fragments: list[str]) -> None:
         session.cleared += fragments
+        session._browser_queue.clear(True, fragments)
 
     monkeypatch.setattr(AppSession, "_enqueue_forward_msg", enqueue)
     monkeypatch.setattr(AppSession, "_clear_queue", clear)
@@ -180,7 +173,7 @@ def test_what_may_not_have_arrived_is_sent_again(told) -> None:
     for message in [*PAGE, *run("step", STEP, INSIDE, OTHER)]:
         AppSession._enqueue_forward_msg(session, message)
     assert told[session] == [*TOLD_PAGE, "silent end"]
-    session._browser_queue.empty = False
+    session._browser_queue.enqueue(drawn(*INSIDE))
     session._clear_queue(["step"])
     for message in run("step", STEP, INSIDE, OTHER):
         AppSession._enqueue_forward_msg(session, message)
@@ -227,6 +220,22 @@ def test_what_waits_to_be_sent_is_not_sent_before_the_word(told) -> None:
     for message in [*PAGE, *run("step", STEP, INSIDE)]:
         AppSession._enqueue_forward_msg(session, message)
     assert session.cleared == ["step"]
+
+
+def test_what_the_page_has_drawn_arrives_even_if_a_step_runs_at_once(told) -> None:
+    """Streamlit drops what the step will draw again, and the browser, told of the page's end, takes
+    away what it was not sent: the step would vanish for a moment."""
+    session = Session()
+    results = [drawn(*STEP), drawn(*INSIDE)]
+    for result in results:
+        result.delta.fragment_id = "step"
+    page_end = finished(ForwardMsg.FINISHED_SUCCESSFULLY)
+    for message in [started(), *results, page_end]:
+        session._browser_queue.enqueue(message)
+    session._clear_queue(["step"])
+    session._browser_queue.enqueue(drawn(*INSIDE, text="by the step"))
+    left = [what(message) for message in session._browser_queue.flush()]
+    assert left == ["run", STEP, INSIDE, "end", INSIDE]
 
 
 def test_an_interrupted_run_has_left_out_nothing(hear) -> None:

@@ -10,16 +10,20 @@ import streamlit as st
 
 from figures.initialization import told
 from ui.live.bars import bars_serial, live_bars, set_bars
+from ui.live.channel import component
 from ui.live.figure import Sweep, live_figure
 from ui.live.sentence import Follow, live_sentence
 from ui.live.slider import live_slider, move, positions
 from ui.live.table import live_table
 from ui.live.training import live_training, training_serial
+from ui.news import tell_only_news
 from ui.toolbar import toolbar
 
 COUNT = 101
 STRINGS = {"back": "Back", "play": "Play", "pause": "Pause", "forward": "Forward"}
 st.set_page_config(layout="wide")
+tell_only_news()
+component("language")(data={"language": "en"}, key="language_of_page")
 
 
 def count_runs() -> None:

@@ -8,7 +8,9 @@ import streamlit as st
 from PIL import Image
 
 from figures.stage import Boxes, CellHover, Drawn, Grid, HeatMap, PatchMaps, Points
+from ui.live.channel import component
 from ui.live.stage import stage, stage_event
+from ui.news import tell_only_news
 
 
 class Sample:
@@ -28,6 +30,8 @@ GREEN, RED, GREY = "#009E73", "#D55E00", "#999999"
 SIZE = (480, 320)
 photo = Sample(*SIZE)
 st.set_page_config(layout="wide")
+tell_only_news()
+component("language")(data={"language": "en"}, key="language_of_page")
 
 
 def many(count: int) -> np.ndarray:

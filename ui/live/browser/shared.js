@@ -123,15 +123,17 @@ export function piece(component, create) {
 // ---------------------------------------------------------------- connection
 // Streamlit drops what is reported while the connection is lost: who waits for an answer reports again
 // when it is back. A server that has begun anew does not hear that before it has run the page, so for a
-// while each run is followed by another try. The app's element says in attributes how the connection is
-// and whether the page runs.
+// while each run is followed by another try, when its own answers have been heard. The app's element says
+// in attributes how the connection is and whether the page runs.
 
 const CONNECTION = "data-test-connection-state";
 const SCRIPT = "data-test-script-state";
 const connected = new Set();
 const reconnected = new Set();
 const WHILE = 30_000; // ms
+const HEARD = 300; // ms after a run's end
 let backAt = -WHILE;
+let trying = 0;
 
 function subscription(listeners) {
   return (listener) => {
@@ -143,6 +145,10 @@ function subscription(listeners) {
 export const onConnect = subscription(connected);
 export const onReconnect = subscription(reconnected);
 
+function tryAgain() {
+  for (const listener of [...reconnected]) listener();
+}
+
 new MutationObserver((changes) => {
   const became = (name, value) => changes.some(({ attributeName, oldValue, target }) =>
     attributeName === name && target.getAttribute(name) === value && oldValue !== value);
@@ -150,9 +156,12 @@ new MutationObserver((changes) => {
   if (back) {
     backAt = performance.now();
     for (const listener of [...connected]) listener();
+    tryAgain();
   }
-  const run = became(SCRIPT, "notRunning") && performance.now() < backAt + WHILE;
-  if (back || run) for (const listener of [...reconnected]) listener();
+  if (became(SCRIPT, "notRunning") && performance.now() < backAt + WHILE) {
+    clearTimeout(trying);
+    trying = setTimeout(tryAgain, HEARD);
+  }
 }).observe(document.body, {
   subtree: true, attributeFilter: [CONNECTION, SCRIPT], attributeOldValue: true,
 });
