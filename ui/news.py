@@ -1,7 +1,7 @@
 """What the browser hears of a step's run: what it does not know yet, and no word of the run."""
 
 from asyncio import TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -58,8 +58,8 @@ def tell_only_news() -> None:
             # Told of the end without all that was drawn, the browser would take the rest away.
             queue._delta_index_map = {}  # what the step draws is to come after that end
             return
-        if session in all_news and not queue.is_empty():
-            all_news[session].lose()
+        if session in all_news:
+            all_news[session].lose(queue._queue)
         clear(session, fragment_ids_this_run)
 
     AppSession._enqueue_forward_msg, AppSession._clear_queue = tell, clear_queue
@@ -97,9 +97,11 @@ class News:
         else:
             self._send(session, message)
 
-    def lose(self) -> None:
-        """Something has been sent that will not arrive."""
-        self._shown = {place: Seen(_LOST, seen.widget) for place, seen in self._shown.items()}
+    def lose(self, messages: Iterable[ForwardMsg]) -> None:
+        """These may not arrive."""
+        for place in {tuple(message.metadata.delta_path) for message in messages}:
+            if place in self._shown:
+                self._shown[place] = Seen(_LOST, self._shown[place].widget)
 
     def _begin(self, session: AppSession, message: ForwardMsg) -> None:
         self._drawn, self._results = set(), []
