@@ -113,10 +113,14 @@ def component(name: str) -> Callable[..., Any]:
     mounted = st.components.v2.component(f"live.{name}", js=script, isolate_styles=False)
 
     def mounted_with(*, data: bytes | Mapping[str, Any], **options: Any) -> Any:
-        sent = data if packed else json.dumps(data, ensure_ascii=False).encode()
+        sent = data if packed else _as_json(data)
         return mounted(data=sent, **options)
 
     return mounted_with
+
+
+def _as_json(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def pack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray | bytes | str]) -> bytes:
@@ -126,7 +130,7 @@ def pack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray | bytes | str]
     Bytes arrive as a `Uint8Array` only if they are the whole of a component's data.
 
     >>> pack({"a": 1}, {})[4:].decode().rstrip()
-    '{"meta": {"a": 1}, "arrays": {}}'
+    '{"meta":{"a":1},"arrays":{}}'
     """
     places: dict[str, Any] = {}
     chunks: list[bytes] = []
@@ -140,7 +144,7 @@ def pack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray | bytes | str]
         chunk = array.tobytes()
         chunks.append(chunk + bytes(-len(chunk) % _ALIGNMENT))
         offset += len(chunks[-1])
-    header = json.dumps({"meta": meta, "arrays": places}, ensure_ascii=False).encode()
+    header = _as_json({"meta": meta, "arrays": places})
     header += b" " * (-(len(header) + 4) % _ALIGNMENT)
     return len(header).to_bytes(4, "little") + header + b"".join(chunks)
 
