@@ -119,6 +119,7 @@ class Scores:
         self.columns = attended.columns
         self.middle = attended.rows // 2 * self.columns + self.columns // 2
         self.top = concept.stage("scores-stage")
+        self.rows = concept.keyed("scores-table").locator("tbody tr")
         for _turn in range(2):  # the first time the steps around it get their heights
             self.top.evaluate("node => node.scrollIntoView({ block: 'center' })")
             settle(self.page)
@@ -161,9 +162,10 @@ class Scores:
         entropies = [-float((some.exp() * some).sum()) for some in (logs, without)]
         assert numbers == pytest.approx([float(products.std(correction=0)), *entropies], abs=0.0051)
         ranked = products.sort(descending=True).indices[:16]
-        for line, token in zip(self.table(), ranked[:5].tolist(), strict=True):
-            place = divmod(token - 1, self.columns)
-            assert line[0] == ("class token" if token == 0 else f"{place[0] + 1}, {place[1] + 1}")
+        best = ranked[:5].tolist()
+        # The table is drawn a frame after the sentence.
+        expect(self.rows.locator("td:first-child")).to_have_text(list(map(self.name, best)))
+        for line, token in zip(self.table(), best, strict=True):
             wanted = [products[token], scores[token], logs[token].exp(), without[token].exp()]
             for cell, value in zip(line[1:], wanted, strict=True):
                 digits = len(cell.partition(".")[2])
@@ -174,9 +176,13 @@ class Scores:
         wanted = [values[ranked].tolist() for values in traces]
         self.page.wait_for_function(DRAWN, arg=[plot, wanted])
 
+    def name(self, token: int) -> str:
+        row, column = divmod(token - 1, self.columns)
+        return "class token" if token == 0 else f"{row + 1}, {column + 1}"
+
     def table(self) -> list[list[str]]:
-        rows = self.concept.keyed("scores-table").locator("tbody tr")
-        return rows.evaluate_all("rows => rows.map((r) => [...r.cells].map((c) => c.textContent))")
+        cells = "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+        return self.rows.evaluate_all(cells)
 
 
 @pytest.fixture
