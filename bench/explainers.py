@@ -20,7 +20,8 @@ from explainers.initialization import (
 from explainers.models.mobilenet_v2 import classify
 from explainers.models.ssd_mobilenet_v2 import preprocess
 from explainers.models.vit_s14 import attend
-from explainers.optimizers import OPTIMIZERS, StepDetails, race, step_details, trajectories
+from explainers.optimizers import OPTIMIZERS, StepDetails, step_details, trajectories
+from explainers.races import race
 from explainers.surfaces import SURFACES, Quadratic, lattice
 from ui.run import current_calls, network, run
 from ui.samples import DEFAULT, sample

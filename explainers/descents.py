@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from explainers.optimizers import heights, race, since, trajectories
+from explainers.optimizers import heights, since, trajectories
+from explainers.races import race
 from explainers.surfaces import (
     WINDOW,
     AnySurface,

@@ -1,4 +1,4 @@
-"""Optimizers: rules that turn slopes into steps, raced on surfaces of two numbers.
+"""Optimizers: rules that turn slopes into steps, on surfaces of two numbers.
 
 Every rule works element by element, so thousands of starts, rates and draws of noise run at once.
 Each equals its namesake in `torch.optim` step by step, rounding included.
@@ -7,7 +7,7 @@ Each equals its namesake in `torch.optim` step by step, rounding included.
 import inspect
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +37,8 @@ _AT_ONCE = 1 << 15
 # of the step from 1 on, and the quantities of the step before, which are zeros before the first; it
 # returns the quantities of this step, the new "point" among them. All are elementwise. Products and
 # quotients are taken in torch.optim's own order: on a chaotic path another rounding soon leads
-# elsewhere. A race is ten rules on a handful of numbers, where each operation costs the same: they
-# are few.
+# elsewhere. A descent is hundreds of steps of a handful of numbers, where each operation costs the
+# same: they are few. `explainers.races` has these rules again, ten at once.
 
 
 def _sgd(
@@ -179,7 +179,7 @@ def _nadam(
     beta1, beta2 = betas
     g = slope if decoupled_weight_decay else _with_decay(slope, point, weight_decay)
     m, v = past["m"].lerp(g, 1 - beta1), _average_square(past["v"], g, beta2)
-    mu, mu_next = (_nadam_momentum(k, beta1, momentum_decay) for k in (t, t + 1))
+    mu, mu_next = (nadam_momentum(k, beta1, momentum_decay) for k in (t, t + 1))
     product = (_one(point) if t == 1 else past["product"]) * mu
     until_now = float(product)
     size = (v / (1 - beta2**t)).sqrt_().add_(eps)
@@ -190,7 +190,12 @@ def _nadam(
     return {"g": g, "m": m, "v": v, "product": product, "point": point}
 
 
-def _nadam_momentum(t: int, beta1: Number, momentum_decay: Number) -> float:
+def nadam_momentum(t: int, beta1: Number, momentum_decay: Number) -> float:
+    """NAdam's momentum at step t, which grows from about β₁ / 2 towards β₁.
+
+    >>> nadam_momentum(1, 0.9, 4e-3), nadam_momentum(10**6, 0.9, 4e-3)
+    (0.45007347..., 0.9)
+    """
     return beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
 
 
@@ -245,8 +250,8 @@ def _nadam_corrected(
 ) -> dict[str, Tensor]:
     beta1, beta2 = betas
     g, m, v, now = (values[name] for name in ("g", "m", "v", "product"))
-    mu = _each_step(m, lambda t: _nadam_momentum(t, beta1, momentum_decay))
-    mu_next = _each_step(m, lambda t: _nadam_momentum(t + 1, beta1, momentum_decay))
+    mu = _each_step(m, lambda t: nadam_momentum(t, beta1, momentum_decay))
+    mu_next = _each_step(m, lambda t: nadam_momentum(t + 1, beta1, momentum_decay))
     return {
         "m_hat": (1 - mu) / (1 - now) * g + mu_next / (1 - now * mu_next) * m,
         "v_hat": v / _each_step(v, lambda t: 1 - beta2**t),
@@ -334,34 +339,11 @@ def trajectories(
             [0.9500, 0.5000],
             [0.9025, 0.2500]])
     """
-    return _paths(surface, [_racer(optimizer, lr, starts, hyper)], starts, steps, noise)[0]
-
-
-def race(
-    surface: AnySurface,
-    optimizers: Sequence[str],
-    starts: Float[Tensor, "n 2"],
-    steps: int,
-    rates: Float[Tensor, "optimizers n"],
-    noise: Float[Tensor, "steps n 2"] | None = None,
-) -> Float[Tensor, "optimizers points n 2"]:
-    """`trajectories` of several optimizers at once, each with a rate for every start.
-
-    Raises:
-        ValueError: as `trajectories` does.
-
-    >>> start, rates = torch.tensor([[1.0, 1.0]]), torch.tensor([[0.05], [0.1]])
-    >>> race("quadratic", ["sgd", "adam"], start, steps=1, rates=rates)[:, -1, 0]
-    tensor([[0.9500, 0.5000],
-            [0.9000, 0.9000]])
-    """
-    if rates.shape != (len(optimizers), len(starts)):
-        raise ValueError(
-            f"rates has shape {list(rates.shape)}: "
-            f"[{len(optimizers)}, {len(starts)}] is needed, a rate for each optimizer and start"
-        )
-    racers = [_racer(name, lr, starts, {}) for name, lr in zip(optimizers, rates, strict=True)]
-    return _paths(surface, racers, starts, steps, noise)
+    racer = _racer(optimizer, lr, starts, hyper)
+    with torch.inference_mode():
+        run = _run(surface, racer, starts, steps, noise)
+        points = [starts.detach(), *(now["point"] for now in run)]
+    return torch.stack(points)
 
 
 @dataclass(frozen=True)
@@ -371,53 +353,30 @@ class _Racer:
     hyper: Mapping[str, Hyper]
 
 
-def _paths(
-    surface: AnySurface, racers: Sequence[_Racer], starts: Tensor, steps: int, noise: Tensor | None
-) -> Float[Tensor, "racers points n 2"]:
-    with torch.inference_mode():
-        run = _run(surface, racers, starts, steps, noise)
-        rows = [[quantities["point"] for quantities in now] for now in run]
-    paths = zip([starts.detach()] * len(racers), *rows, strict=True)
-    points = torch.stack([point for path in paths for point in path])
-    return points.reshape(len(racers), steps + 1, *starts.shape)
-
-
 def _run(
-    surface: AnySurface, racers: Sequence[_Racer], starts: Tensor, steps: int, noise: Tensor | None
-) -> Iterator[list[dict[str, Tensor]]]:
-    """Each racer's quantities after each step; one slope serves all racers."""
-    _check_starts(starts)
-    if steps < 0:
-        raise ValueError(f"steps is {steps}: 0 or more are needed")
-    if noise is not None and noise.shape != (steps, *starts.shape):
-        raise ValueError(f"noise has shape {list(noise.shape)}: {[steps, *starts.shape]} is needed")
-    function = find_surface(surface)
-    zeros = torch.zeros_like(starts)
-    points = [starts.detach()] * len(racers)
-    pasts: list[Quantities] = [defaultdict(lambda: zeros) for _racer in racers]
+    surface: AnySurface, racer: _Racer, starts: Tensor, steps: int, noise: Tensor | None
+) -> Iterator[dict[str, Tensor]]:
+    """The quantities after each step."""
+    check_descent(starts, steps, noise)
+    function, points, zeros = find_surface(surface), starts.detach(), torch.zeros_like(starts)
+    past: Quantities = defaultdict(lambda: zeros)
     for t in range(1, steps + 1):
-        slopes = gradient(function, torch.cat(points)).reshape(len(racers), *starts.shape)
+        slopes = gradient(function, points)
         if noise is not None:
             slopes = slopes + noise[t - 1]
-        given = zip(racers, points, slopes.unbind(), pasts, strict=True)
-        now = [
-            racer.rule(point, slope, racer.lr, t, past, **racer.hyper)
-            for racer, point, slope, past in given
-        ]
-        points = [quantities["point"] for quantities in now]
+        now = racer.rule(points, slopes, racer.lr, t, past, **racer.hyper)
+        points = now["point"]
         yield now
-        pasts = list(now)
+        past = now
 
 
 def _racer(name: str, lr: Number | Tensor, starts: Tensor, hyper: Mapping[str, Hyper]) -> _Racer:
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer is {name!r}: one of {', '.join(OPTIMIZERS)} is needed")
+    check_name(name)
     optimizer = OPTIMIZERS[name]
     rates = torch.as_tensor(lr, dtype=starts.dtype, device=starts.device)
     if rates.ndim > 1 or (rates.ndim == 1 and len(rates) != len(starts)):
         raise ValueError(f"lr has shape {list(rates.shape)}: one rate, or one a start, is needed")
-    if not ((rates >= 0) & (rates < math.inf)).all():
-        raise ValueError(f"lr is {lr}: finite rates from 0 on are needed")
+    check_rates(rates)
     _check_hyper(name, optimizer.hyper, hyper)
     rate = float(lr) if rates.numel() == 1 else rates[:, None]
     return _Racer(optimizer.rule, rate, {**optimizer.hyper, **hyper})
@@ -443,13 +402,31 @@ def _check_hyper(name: str, known: Mapping[str, Hyper], given: Mapping[str, Hype
         )
 
 
-def _check_starts(starts: Tensor) -> None:
+def check_name(optimizer: str) -> None:
+    """Refuse what is no name in `OPTIMIZERS`, with a ValueError."""
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer is {optimizer!r}: one of {', '.join(OPTIMIZERS)} is needed")
+
+
+def check_rates(lr: Float[Tensor, "*batch"]) -> None:
+    """Refuse learning rates that are negative or not finite, with a ValueError."""
+    wrong = lr[~((lr >= 0) & (lr < math.inf))]
+    if len(wrong):
+        raise ValueError(f"lr is {wrong[0].item():g}: finite rates from 0 on are needed")
+
+
+def check_descent(starts: Tensor, steps: int, noise: Tensor | None) -> None:
+    """Refuse what `trajectories` does not take for starts, steps and noise, with a ValueError."""
     if starts.ndim != 2 or starts.shape[1] != 2 or not starts.is_floating_point():
         raise ValueError(
             f"starts is {starts.dtype} of shape {list(starts.shape)}: floats [n, 2] are needed"
         )
     if not starts.isfinite().all():
         raise ValueError("starts has inf or NaN: finite points are needed")
+    if steps < 0:
+        raise ValueError(f"steps is {steps}: 0 or more are needed")
+    if noise is not None and noise.shape != (steps, *starts.shape):
+        raise ValueError(f"noise has shape {list(noise.shape)}: {[steps, *starts.shape]} is needed")
 
 
 def heights(surface: AnySurface, points: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
@@ -555,7 +532,7 @@ def step_details(
     starts = start[None]
     racer = _racer(optimizer, lr, starts, hyper)
     with torch.inference_mode():
-        rows = [now for (now,) in _run(surface, [racer], starts, steps, noise=None)]
+        rows = list(_run(surface, racer, starts, steps, noise=None))
     stacked = {name: torch.stack([row[name] for row in rows]).to(start) for name in rows[0]}
     values = {name: rows.reshape(steps, -1).expand(-1, 2) for name, rows in stacked.items()}
     values |= OPTIMIZERS[optimizer].corrected(values, **racer.hyper)

@@ -3,7 +3,7 @@
 import streamlit as st
 import torch
 
-from explainers import descents, surfaces
+from explainers import descents, races, surfaces
 from explainers import optimizers as explain
 from explainers.expressions import ExpressionError
 from figures import optimizers as figures
@@ -116,7 +116,7 @@ def race(step):
     at = step.live_slider(_("Step"), steps, 40, key="step", live=False, play=True)
     step.reset()
     rates = step.run(descents.fair_rates, surface, ALL, STEPS, ground.lowest) * factors
-    paths = step.run(explain.race, surface, ALL, start, STEPS, rates[:, None])
+    paths = step.run(races.race, surface, ALL, start, STEPS, rates[:, None])
     heights = step.run(explain.heights, surface, paths)[:, :, 0]
     left = step.run(explain.left_at, paths, ground.window)[:, 0]
     paths, topic, sides = paths[:, :, 0], step.topic("step"), step.sides(2)

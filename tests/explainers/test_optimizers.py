@@ -9,7 +9,6 @@ from explainers.optimizers import (
     SURFACES,
     heights,
     left_at,
-    race,
     since,
     step_details,
     trajectories,
@@ -264,22 +263,6 @@ class TestTrajectories:
             trajectories("quadratic", "sgd", torch.zeros(shape, dtype=torch.float64), 1, 0.1)
         with pytest.raises(ValueError, match=r"starts is torch\.int64"):
             trajectories("quadratic", "sgd", torch.zeros(1, 2, dtype=torch.int64), 1, 0.1)
-
-
-class TestRace:
-    def test_it_is_many_trajectories(self):
-        starts = starts_on("himmelblau")
-        rates = torch.rand(10, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        rates = rates / 100
-        noise = torch.randn(30, 3, 2, dtype=torch.float64)
-        together = race("himmelblau", list(OPTIMIZERS), starts, 30, rates, noise)
-        for number, optimizer in enumerate(OPTIMIZERS):
-            alone = trajectories("himmelblau", optimizer, starts, 30, rates[number], noise=noise)
-            assert_close(together[number], alone)
-
-    def test_rates_of_another_shape(self):
-        with pytest.raises(ValueError, match=r"rates has shape \[1, 3\]: \[2, 3\] is needed"):
-            race("beale", ["sgd", "adam"], starts_on("beale"), 3, torch.full((1, 3), 0.1).double())
 
 
 class TestHeights:

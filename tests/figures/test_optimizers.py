@@ -17,7 +17,8 @@ from explainers.descents import (
     sweep_rates,
 )
 from explainers.expressions import ExpressionError, Reason, parse
-from explainers.optimizers import OPTIMIZERS, heights, race, step_details
+from explainers.optimizers import OPTIMIZERS, heights, step_details
+from explainers.races import race
 from explainers.surfaces import Quadratic, lattice, survey
 from figures import optimizers as figures
 

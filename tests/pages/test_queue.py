@@ -80,7 +80,7 @@ def test_light_work_does_not_wait(open_page, told, monkeypatch):
 
 def test_what_has_proved_slow_waits(open_page, told, monkeypatch):
     monkeypatch.setattr(step, "HEAVY", 60.0)
-    monkeypatch.setitem(kept._costs, "explainers.optimizers.race", 61.0)
+    monkeypatch.setitem(kept._costs, "explainers.races.race", 61.0)
     app = open_page("optimizers")
     assert told
     assert complaints(app) == []
